@@ -1,15 +1,8 @@
-// Package election decides which node may hold what: Lease (one Kubernetes Lease for any number of claims), Members (one
-// Lease a node, and rendezvous hashing that spreads claims over the nodes), Always and Healthy (no election).
-//
-// Like everything in the agent it works on whole sets. The agent tells an elector the claims that this node stands for
-// (Set); the elector tells the agent, as a whole set again, which of them this node may hold now and until when (the
-// function given to Run). Losing a right is its absence from the next set, or its end passing by: never a restart.
-//
-// All moments are on the local monotonic clock; what other nodes' clocks say is never used.
 package election
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -17,33 +10,51 @@ import (
 type Claim struct {
 	// Name is equal on every node for the same claim: the group's lowest address, or a name chosen by the user.
 	Name string
-	// Nodes are the nodes that may hold it, as this node sees it, sorted; nil means every candidate.
+	// Nodes are the nodes that may hold it, as this node sees it, sorted; nil means every candidate, and empty none. A
+	// holder that is not among them any more hands the claim over, or lets go of it when nobody may hold it.
 	Nodes []string
 }
+
+// allows reports whether node may hold c.
+func (c Claim) allows(node string) bool { return c.Nodes == nil || slices.Contains(c.Nodes, node) }
 
 // Right is this node's permission to hold one claim.
 type Right struct {
 	Claim string
-	// Until is when the right ends unless it is renewed before; zero means that it has no end.
+	// Until is when the right ends unless it is renewed before; zero means that it has no end. It is counted from the moment
+	// the last successful renewal was sent and lies a twentieth of the lease duration before the moment at which others may
+	// take over: room for a kernel lifetime that ends late. It is the fence: nothing is announced after it, and a kernel
+	// lifetime is rounded down to end no later. A live holder that fails to renew is told earlier, at the renew deadline, by a
+	// set without the right.
 	Until time.Time
-	// Passing means that the right now belongs to a successor: announce nothing any more, but go on answering until the
-	// successor is heard ([Elector] Heard) or Until, so that no packet is lost.
+	// Passing means that the right is on its way to a successor: announce nothing any more, but go on answering, so that no
+	// packet is lost. The elector takes it out of the set as soon as the successor is heard ([Elector] Heard), and a second
+	// after the successor was let in at the latest; Until lies at least half a second beyond that, or where it was.
 	Passing bool
 	// Failover means that the right was taken from a holder that stopped renewing, so the address can't be probed for.
 	Failover bool
 }
 
-// Apply makes rights true. It gets the complete set; it returns nil only once everything that is not in the set any more
-// is withdrawn and removed. It is called by one goroutine at a time, always with the newest set, and never
-// delays a renewal. An elector gives a right back to others only after Apply returned nil for a set without it.
+// Apply makes rights true. It gets the complete set, sorted by claim; it returns nil only once everything that is not in
+// the set any more is withdrawn and removed, and nothing is announced for a right that is Passing. It is called by one
+// goroutine at a time, always with the newest set, and never delays a renewal; after an error it is called again.
+// An elector gives a right to others only after Apply returned nil for a set without it, or with it Passing.
+//
+// The first call comes once it is known what this node holds, or a lease duration after the start. Until then what a
+// predecessor on this node left in the kernel is not to be touched: it may well be this node's still.
 type Apply func(ctx context.Context, rights []Right) error
 
 // Elector is what every implementation in this package offers. The agent declares what it needs of it by itself.
 type Elector interface {
-	// Set replaces the claims that this node stands for. It returns at once; safe for concurrent use, also before Run.
+	// Set replaces the claims that this node stands for. It returns at once; safe for concurrent use, also before Run. A
+	// claim that is left out is dropped at once, without waiting for a successor: to hand it over, change its Nodes, or Yield.
 	Set(claims []Claim)
 	// Heard says that the successor of a passed claim was heard announcing it, so that it can be let go of at once.
 	Heard(claim string)
+	// Yield asks to hand everything over to others that can take it, as for a cordoned node. What nobody else can take
+	// stays, and what nobody else takes is taken even so, but last. Resume ends it. Both return at once.
+	Yield()
+	Resume()
 	// Run elects until ctx ends, then passes or gives back all rights and returns nil. An unreachable API server is not an
 	// error: it goes on trying, and rights run out meanwhile.
 	Run(ctx context.Context, apply Apply) error
