@@ -1,0 +1,171 @@
+package netns
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind is what a frame says about an address.
+type Kind int
+
+const (
+	// Reply is an ARP reply to somebody, or a solicited neighbour advertisement.
+	Reply Kind = iota + 1
+	// Announcement is a gratuitous ARP, request or reply form (RFC 5227 section 3), or
+	// an unsolicited neighbour advertisement (RFC 4861 section 7.2.6).
+	Announcement
+	// Query is somebody's ARP request or neighbour solicitation sent from the address.
+	Query
+	// Detection is an ARP probe (RFC 5227 section 2.1) or a solicitation from the
+	// unspecified address (RFC 4862 section 5.4): somebody means to take the address.
+	Detection
+)
+
+func (k Kind) String() string {
+	return [...]string{"none", "reply", "announcement", "query", "detection"}[k]
+}
+
+// Answer is one ARP or neighbour discovery frame about an address.
+type Answer struct {
+	At   time.Time // when the kernel took the frame from the host's cable
+	Addr netip.Addr
+	Kind Kind
+	// Host is whose cable the frame came from. That and MAC, the hardware address
+	// which the frame claims for Addr, may differ.
+	Host string
+	MAC  net.HardwareAddr
+	// ARPReply says that it is an ARP reply rather than a request.
+	ARPReply bool
+	// Override is the flag of a neighbour advertisement.
+	Override bool
+	// To is the frame's destination.
+	To net.HardwareAddr
+}
+
+func (a Answer) String() string {
+	return fmt.Sprintf("%s %s %s by %s (%s)", a.At.Format("15:04:05.000000"), a.Addr, a.Kind, a.Host, a.MAC)
+}
+
+// claims says whether the frame makes others send to the host.
+func (a Answer) claims() bool { return a.Kind == Reply || a.Kind == Announcement }
+
+// History is what was seen of one address, in the order of time. Its methods are
+// pure; those about answers look only at replies and announcements.
+type History []Answer
+
+// Answers are the replies and announcements.
+func (h History) Answers() History { return h.only(Answer.claims) }
+
+// Of keeps the frames of one kind.
+func (h History) Of(kind Kind) History {
+	return h.only(func(a Answer) bool { return a.Kind == kind })
+}
+
+// By keeps what came from one host.
+func (h History) By(host string) History {
+	return h.only(func(a Answer) bool { return a.Host == host })
+}
+
+// Between keeps what was seen from the first moment up to the second.
+func (h History) Between(from, to time.Time) History {
+	return h.only(func(a Answer) bool { return !a.At.Before(from) && a.At.Before(to) })
+}
+
+func (h History) only(keep func(Answer) bool) History {
+	var out History
+	for _, a := range h {
+		if keep(a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Hosts are the names of those who answered, sorted.
+func (h History) Hosts() []string {
+	var names []string
+	for _, a := range h.Answers() {
+		names = append(names, a.Host)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Turns are the answers that came from another host than the one before: who
+// held the address, in order, and from when.
+func (h History) Turns() History {
+	var out History
+	for _, a := range h.Answers() {
+		if len(out) == 0 || out[len(out)-1].Host != a.Host {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// LongestSilence is the longest time between two answers, and from the first
+// moment to the first answer and from the last answer to the last moment. It means
+// something only while the address is asked for (Observer.Ask).
+func (h History) LongestSilence(from, to time.Time) time.Duration {
+	longest, last := time.Duration(0), from
+	for _, a := range h.Answers().Between(from, to) {
+		longest, last = max(longest, a.At.Sub(last)), a.At
+	}
+	return max(longest, to.Sub(last))
+}
+
+// LongestOverlap is the longest time during which two hosts both answered. A host
+// counts as answering between two of its answers when they are no further apart
+// than tolerance: some multiple of the period of asking.
+func (h History) LongestOverlap(tolerance time.Duration) time.Duration {
+	spans := map[string][]span{}
+	for _, a := range h.Answers() {
+		of := spans[a.Host]
+		if n := len(of); n > 0 && a.At.Sub(of[n-1].to) <= tolerance {
+			of[n-1].to = a.At
+		} else {
+			of = append(of, span{a.At, a.At})
+		}
+		spans[a.Host] = of
+	}
+	longest := time.Duration(0)
+	for one, its := range spans {
+		for other, theirs := range spans {
+			if one >= other {
+				continue
+			}
+			for _, a := range its {
+				for _, b := range theirs {
+					longest = max(longest, a.overlap(b))
+				}
+			}
+		}
+	}
+	return longest
+}
+
+func (h History) String() string {
+	lines := make([]string, len(h))
+	for i, a := range h {
+		lines[i] = a.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// span is a time from one answer to another.
+type span struct{ from, to time.Time }
+
+func (s span) overlap(t span) time.Duration {
+	from, to := s.from, s.to
+	if t.from.After(from) {
+		from = t.from
+	}
+	if t.to.Before(to) {
+		to = t.to
+	}
+	return max(0, to.Sub(from))
+}

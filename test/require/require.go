@@ -1,0 +1,57 @@
+// Package require says what a test cannot do without. A test without it skips with
+// the reason, or fails when DAYMARK_TEST_REQUIRE is 1, as it is in CI: there a skip
+// would hide that nothing was tested.
+//
+// It also has the two lines that every test with a laboratory would repeat. It
+// installs nothing.
+package require
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Key is the environment variable that turns a skip into a failure.
+const Key = "DAYMARK_TEST_REQUIRE"
+
+// Everything says whether a missing requirement is a failure.
+func Everything() bool { return os.Getenv(Key) == "1" }
+
+// Missing ends the test for want of something: skipped, or failed when everything
+// is required.
+func Missing(t testing.TB, reason string) {
+	t.Helper()
+	if Everything() {
+		t.Fatalf("%s (and %s=1)", reason, Key)
+	}
+	t.Skip(reason)
+}
+
+// Tool ends the test unless every program is in PATH.
+func Tool(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			Missing(t, name+" is not installed: `make test-deps` installs it")
+		}
+	}
+}
+
+// NoError ends the test when there is an error.
+func NoError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Value returns a function that ends the test when err is not nil and gives the
+// value otherwise: require.Value(lab.AddHost("a", lan))(t).
+func Value[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		NoError(t, err)
+		return v
+	}
+}
