@@ -1,0 +1,332 @@
+// Package datapath puts addresses on links in the kernel, and tells what links and addresses there are.
+//
+// What it puts there is marked as ours (IFA_PROTO [Protocol] since kernel 5.18, a metric before that, see [Mark]), is never
+// chosen as a source address (preferred lifetime 0), makes no route to a subnet (IFA_F_NOPREFIXROUTE), and is fenced: an
+// address whose right ends carries a lifetime that ends no later, so that a frozen or killed agent loses it.
+//
+// It believes the kernel and nothing else: it reads everything once, at [Open], then follows the kernel's notifications; a
+// request changes what it believes only through the notification that comes of it. What somebody takes away is put back,
+// also what the kernel drops when a link goes down.
+//
+// It doesn't decide which addresses a node should have, announces nothing, and never changes a sysctl.
+package datapath
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"daymark/internal/vip"
+)
+
+// Protocol is the address protocol (IFA_PROTO, shown by `ip address` as "proto") of what is ours: the number of our route
+// protocol.
+const Protocol = 248
+
+const (
+	protocol = Protocol
+	metric   = 0x4d61726b // where the kernel knows no address protocol
+)
+
+// Mark is how an address is marked as ours. Whatever is chosen for writing, both forms are understood.
+type Mark string
+
+const (
+	// MarkAuto is MarkProtocol where the kernel knows it (5.18), else MarkMetric.
+	MarkAuto Mark = ""
+	// MarkProtocol marks by the address protocol.
+	MarkProtocol Mark = "protocol"
+	// MarkMetric marks by an unlikely IFA_RT_PRIORITY (4.18), which means nothing to an address without a prefix route.
+	MarkMetric Mark = "metric"
+)
+
+// Scope is the scope of IPv4 addresses on the loopback link.
+type Scope uint8
+
+// The scopes that an address on the loopback link can have: host is not to be told to others, global is.
+const (
+	ScopeHost   Scope = unix.RT_SCOPE_HOST
+	ScopeGlobal Scope = unix.RT_SCOPE_UNIVERSE
+)
+
+// Config is what [Open] needs. The zero Config is usable, with global scope on the loopback link.
+type Config struct {
+	// Log takes what was held, released, put back and adopted; nil discards it.
+	Log *slog.Logger
+	// Metrics is where the collectors are registered; nil means nowhere.
+	Metrics prometheus.Registerer
+	// LoopbackScope is the scope of addresses on the loopback link.
+	LoopbackScope Scope
+	// Mark is how addresses are marked.
+	Mark Mark
+	// Adopt decides whether an address that is wanted, was there unmarked when we opened and carries no other program's
+	// mark, becomes ours, instead of being refused with [ErrForeign]. It allows a change from another program that left its
+	// addresses behind. nil adopts what such programs leave and nodes rarely call their own: a permanent address of full
+	// length, or a permanent secondary IPv4 address of just the wanted length.
+	Adopt func(found vip.Address) bool
+}
+
+// Kernel is the addresses and links of this network namespace. Its methods may be called concurrently.
+type Kernel struct {
+	log     *slog.Logger
+	metrics *metrics
+	notes   *notifications
+
+	mu       sync.Mutex // guards the rest
+	requests *requests
+	state    *state
+	repairs  map[vip.Key]time.Time // when an address was last put back
+	watchers map[chan struct{}]struct{}
+}
+
+// Open reads what is there and changes nothing. What is ours stays until it is wanted and then no longer wanted, until its
+// lifetime ends, or until [Kernel.Sweep].
+func Open(cfg Config) (*Kernel, error) {
+	k := &Kernel{
+		log:      cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
+		metrics:  newMetrics(),
+		repairs:  map[vip.Key]time.Time{},
+		watchers: map[chan struct{}]struct{}{},
+		state: &state{
+			mark:          markFor(cfg.Mark, kernelRelease()),
+			loopbackScope: uint8(cfg.LoopbackScope),
+			adopt:         cfg.Adopt,
+			written:       map[slot]write{},
+		},
+	}
+	var err error
+	// Listen before reading, so that nothing happens unseen in between.
+	if k.notes, err = openNotifications(); err != nil {
+		return nil, err
+	}
+	if k.requests, err = openRequests(); err == nil {
+		err = k.loadLocked(true)
+	}
+	if err == nil && cfg.Metrics != nil {
+		err = k.metrics.register(cfg.Metrics)
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Close gives the sockets back and leaves every address as it is.
+func (k *Kernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := k.notes.file.Close()
+	if k.requests != nil {
+		err = errors.Join(err, unix.Close(k.requests.fd))
+		k.requests = nil
+	}
+	return err
+}
+
+// Set makes want the whole set of our addresses: missing ones are added, others brought in line in place, and only then
+// those no longer wanted removed. Where some can't be had the error joins one for each, wrapping [ErrForeign], [ErrNoLink],
+// [ErrLinkDown], [ErrExpired] or the kernel's; the others are set all the same. Setting what is already there costs no
+// system call but the one that looks for news.
+func (k *Kernel) Set(ctx context.Context, want []vip.Address) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.drainLocked(); err != nil {
+		return err
+	}
+	k.state.setWant(want)
+	return k.settleLocked(nil)
+}
+
+// Adopted returns, in order, what is ours, was there when we opened, and hasn't been wanted since. Until is zero.
+func (k *Kernel) Adopted() []vip.Address {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.held(func(e entry) bool { return e.unwanted })
+}
+
+// Held returns, in order, what is ours in the kernel as it last told, adopted or wanted.
+func (k *Kernel) Held() []vip.Address {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.held(func(entry) bool { return true })
+}
+
+// Sweep ends the time of grace for what an earlier run left: permanent addresses that nobody wants are removed, now and from
+// now on. It is to be called once everything that this node should hold has been through [Kernel.Set]. Addresses with a
+// lifetime are left to it: it ends with the lease they were held under, and until then this node may win that back.
+func (k *Kernel) Sweep(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.swept = true
+	if err := k.drainLocked(); err != nil {
+		return err
+	}
+	return k.settleLocked(nil)
+}
+
+// Run keeps what Set asked for true, whatever others do to it, until ctx ends; then it returns nil. What is taken away is put
+// back at once, and if it is taken again, once a second.
+func (k *Kernel) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = k.notes.file.SetReadDeadline(time.Now()) })
+	defer stop()
+	for {
+		retry, err := k.repair()
+		if err != nil {
+			return err
+		}
+		var deadline time.Time
+		if retry > 0 {
+			deadline = time.Now().Add(retry)
+		}
+		// The deadline that AfterFunc sets when ctx ends must not be overwritten by a later one.
+		if err := k.notes.file.SetReadDeadline(deadline); err != nil {
+			return fmt.Errorf("waiting for notifications: %w", err)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := k.notes.await(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("waiting for notifications: %w", err)
+		}
+	}
+}
+
+// repair takes in the news and puts right what they put wrong. It returns after how long to try again, 0 meaning at the next
+// notification.
+func (k *Kernel) repair() (time.Duration, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.drainLocked(); err != nil {
+		return 0, err
+	}
+	now, retry := time.Now(), time.Duration(0)
+	due := func(key vip.Key) bool {
+		wait := k.repairs[key].Add(time.Second).Sub(now)
+		if wait <= 0 {
+			k.repairs[key] = now
+			return true
+		}
+		if retry == 0 || wait < retry {
+			retry = wait
+		}
+		return false
+	}
+	if err := k.settleLocked(due); err != nil {
+		k.log.Warn("addresses not restored", "err", err)
+	}
+	for key, at := range k.repairs {
+		if now.Sub(at) > time.Minute {
+			delete(k.repairs, key)
+		}
+	}
+	return retry, nil
+}
+
+// settleLocked changes the kernel to what is wanted. A repair is told from a Set by due, which says whether an address may be
+// written again now.
+func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
+	failed := map[vip.Key]error{}
+	var refused map[vip.Key]error
+	// A second round is needed where a removal took others with it: an IPv4 address is primary to the later ones of its
+	// subnet, and the kernel removes those too unless promote_secondaries is set.
+	for range 3 {
+		var ops []op
+		ops, refused = k.state.plan(time.Now())
+		ops = deleteFailed(ops, failed)
+		if due != nil {
+			ops = deleteIf(ops, func(o op) bool { return !due(o.key) })
+		}
+		if len(ops) == 0 {
+			break
+		}
+		if err := k.changeLocked(ops, failed, due != nil); err != nil {
+			return err
+		}
+	}
+	k.metrics.held.Set(float64(len(k.state.held(func(entry) bool { return true }))))
+	if due != nil {
+		refused = nil // told by the Set that asked for it
+	}
+	return joinByKey(refused, failed)
+}
+
+// changeLocked carries out ops and takes in what came of them; failures of single ones go to failed.
+func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) error {
+	start := time.Now()
+	results, err := k.requests.change(ops)
+	for i, o := range ops {
+		at := slot{o.index, o.key.Addr}
+		was := len(k.state.addrs[at]) > 0
+		switch result := results[i]; {
+		case o.remove && errors.Is(result, unix.EADDRNOTAVAIL): // gone with its primary, or at the end of its lifetime
+		case result != nil:
+			failed[o.key] = fmt.Errorf("%s: %w", o, result)
+			k.metrics.errors.Inc()
+			continue
+		case o.remove:
+			k.log.Info("released", "addr", o.prefix, "link", o.key.Link)
+		default:
+			k.noteWrite(o, at, start, was, repair)
+		}
+		k.metrics.changes(o).Inc()
+	}
+	return errors.Join(err, k.drainLocked())
+}
+
+func (k *Kernel) noteWrite(o op, at slot, start time.Time, was, repair bool) {
+	w := write{until: o.until}
+	if o.valid != forever {
+		w.ends = start.Add(time.Duration(o.valid) * time.Second)
+	}
+	k.state.written[at] = w
+	switch {
+	case !was && repair:
+		k.metrics.restored.Inc()
+		k.log.Warn("put back an address that was taken away", "addr", o.prefix, "link", o.key.Link)
+	case !was:
+		k.log.Info("held", "addr", o.prefix, "link", o.key.Link)
+	case !k.state.ours(k.state.addrs[at][0]):
+		k.log.Info("adopted an unmarked address", "addr", o.prefix, "link", o.key.Link)
+	}
+}
+
+// drainLocked takes in what the kernel has told meanwhile.
+func (k *Kernel) drainLocked() error {
+	changed := false
+	err := k.notes.drain(func(ev event) {
+		if k.state.apply(ev) {
+			changed = true
+		}
+	})
+	if errors.Is(err, errOverrun) {
+		k.metrics.overruns.Inc()
+		changed, err = true, k.loadLocked(false)
+	}
+	if changed {
+		k.wakeLocked()
+	}
+	return err
+}
+
+func (k *Kernel) loadLocked(first bool) error {
+	dump, err := k.requests.dump()
+	if err != nil {
+		return err
+	}
+	k.state.load(dump, first)
+	return nil
+}

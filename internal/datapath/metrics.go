@@ -1,0 +1,52 @@
+package datapath
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	held               prometheus.Gauge
+	written, removed   prometheus.Counter
+	restored, errors   prometheus.Counter
+	overruns           prometheus.Counter
+	changesByOperation *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	changes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "daymark_datapath_changes_total",
+		Help: "Changes of addresses in the kernel: set (added, renewed or altered) and removed.",
+	}, []string{"operation"})
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	return &metrics{
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "daymark_datapath_addresses",
+			Help: "Addresses in the kernel that are marked as ours.",
+		}),
+		changesByOperation: changes,
+		written:            changes.WithLabelValues("set"),
+		removed:            changes.WithLabelValues("removed"),
+		restored:           counter("daymark_datapath_restored_total", "Addresses put back after somebody else took them away."),
+		errors:             counter("daymark_datapath_errors_total", "Changes of addresses that the kernel refused."),
+		overruns:           counter("daymark_datapath_overruns_total", "Times that notifications were lost and all was read anew."),
+	}
+}
+
+func (m *metrics) changes(o op) prometheus.Counter {
+	if o.remove {
+		return m.removed
+	}
+	return m.written
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	var err error
+	for _, c := range []prometheus.Collector{m.held, m.changesByOperation, m.restored, m.errors, m.overruns} {
+		err = errors.Join(err, r.Register(c))
+	}
+	return err
+}

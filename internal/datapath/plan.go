@@ -1,0 +1,171 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"daymark/internal/vip"
+)
+
+// Why an address can't be in the kernel. Errors of Set wrap these.
+var (
+	// ErrForeign says that the address is there, but as somebody else's: the node's own, or another program's.
+	ErrForeign = errors.New("the address is there and not ours")
+	// ErrNoLink says that there is no such link. Run adds the address when the link appears.
+	ErrNoLink = errors.New("no such link")
+	// ErrLinkDown says that the link is down, where the kernel keeps no IPv6 address. Run adds it when the link comes up.
+	ErrLinkDown = errors.New("link is down")
+	// ErrExpired says that the right to hold the address has run out, or runs out sooner than the kernel can measure.
+	ErrExpired = errors.New("the right to hold it runs out")
+)
+
+// op is one change of an address.
+type op struct {
+	key    vip.Key
+	remove bool
+	entry
+	until time.Time
+}
+
+func (o op) String() string {
+	verb := "setting"
+	if o.remove {
+		verb = "removing"
+	}
+	return fmt.Sprintf("%s %s on %s", verb, o.prefix, o.key.Link)
+}
+
+// lifetime returns the valid_lft, in whole seconds, for a right that ends in left; 0 means that none is short enough.
+//
+// The kernel checks lifetimes at most once a second (ADDRCONF_TIMER_FUZZ_MAX, net/ipv4/devinet.c and net/ipv6/addrconf.c):
+// when something else made it check just before, an address lives up to a second longer than its valid_lft. Where at least
+// two seconds remain this second is kept off; a right that is shorter takes the risk rather than flap.
+func lifetime(left time.Duration) uint32 {
+	const late, least = 1050 * time.Millisecond, 2
+	if sure := (left - late) / time.Second; sure >= least {
+		return uint32(min(sure, time.Duration(forever-1)))
+	}
+	return uint32(min(max(left/time.Second, 0), least))
+}
+
+// plan returns what turns the kernel's addresses into those wanted, additions and updates before removals, each part in
+// order; and for each wanted address that can't be had the reason. It changes nothing.
+func (s *state) plan(now time.Time) (ops []op, refused map[vip.Key]error) {
+	refused = map[vip.Key]error{}
+	keep := map[slot]bool{}
+	for _, key := range slices.SortedFunc(maps.Keys(s.want), compareKeys) {
+		o, err := s.planOne(s.want[key], now)
+		if err != nil {
+			refused[key] = fmt.Errorf("setting %s: %w", s.want[key], err)
+		}
+		if l, ok := s.byName[key.Link]; ok && !errors.Is(err, ErrExpired) {
+			keep[slot{l, key.Addr}] = true
+		}
+		ops = append(ops, o...)
+	}
+	return append(ops, s.planRemovals(keep)...), refused
+}
+
+// planOne returns what makes want true: nothing, one step, or two.
+func (s *state) planOne(want vip.Address, now time.Time) ([]op, error) {
+	index, ok := s.byName[want.Link]
+	if !ok {
+		return nil, ErrNoLink
+	}
+	at := slot{index, want.Prefix.Addr()}
+	add := op{key: want.Key(), entry: s.attributes(want, index), until: want.Until}
+	if !want.Until.IsZero() {
+		add.valid = lifetime(want.Until.Sub(now))
+	}
+	var ops []op
+	for _, e := range s.addrs[at] {
+		same := e.prefix.Bits() == want.Prefix.Bits()
+		switch {
+		case s.ours(e) && (same || at.addr.Is6()):
+			// The kernel can't change the prefix length of an IPv6 address in place, and with no prefix route it means nothing.
+			add.prefix = e.prefix
+			if s.right(e, want, now) {
+				return nil, nil
+			}
+		case s.ours(e):
+			// The same IPv4 address with another length is another address to the kernel: it goes when the right one is there.
+		case !s.adoptable(e, want):
+			return nil, fmt.Errorf("%w: %s", ErrForeign, e.prefix)
+		case !same:
+			adopt := add
+			adopt.prefix = e.prefix
+			ops = append(ops, adopt)
+		}
+	}
+	if add.valid == 0 || s.written[at].spent(want, now) {
+		return nil, ErrExpired
+	}
+	if at.addr.Is6() && !s.links[index].Up {
+		return nil, ErrLinkDown
+	}
+	return append(ops, add), nil
+}
+
+// right reports whether e, which is ours, is as wanted and needs no write.
+func (s *state) right(e entry, want vip.Address, now time.Time) bool {
+	if want.Until.IsZero() {
+		return e.permanent()
+	}
+	last, ok := s.written[slot{e.index, e.prefix.Addr()}]
+	if e.permanent() || !ok || !want.Live(now) {
+		return false
+	}
+	// What was written before ends early enough for a longer right too, when less than a second of that is left.
+	return last.until.Equal(want.Until) || last.until.Before(want.Until) && want.Until.Sub(now) < time.Second
+}
+
+// write is what the last write of an address said of its end.
+type write struct {
+	until time.Time // the Until it stands for
+	ends  time.Time // when the kernel's lifetime ends; zero for never
+}
+
+// spent reports whether the kernel has ended the lifetime that stood for want's right: it isn't given a second one.
+func (w write) spent(want vip.Address, now time.Time) bool {
+	return !w.ends.IsZero() && w.until.Equal(want.Until) && !now.Before(w.ends.Add(-50*time.Millisecond))
+}
+
+// attributes are those of want in the kernel, save its lifetime.
+func (s *state) attributes(want vip.Address, index int) entry {
+	e := entry{index: index, prefix: want.Prefix, valid: forever, proto: s.mark.proto, metric: s.mark.metric, flags: unix.IFA_F_NOPREFIXROUTE}
+	if want.Prefix.Addr().Is6() {
+		e.flags |= unix.IFA_F_NODAD
+	}
+	if s.links[index].Loopback {
+		e.scope = s.loopbackScope
+	}
+	return e
+}
+
+// planRemovals returns the removal of every address of ours at a slot that isn't kept, or with another length than wanted.
+func (s *state) planRemovals(keep map[slot]bool) []op {
+	var ops []op
+	for at, entries := range s.addrs {
+		link, ok := s.links[at.index]
+		if !ok {
+			continue
+		}
+		key := vip.Key{Addr: at.addr, Link: link.Name}
+		for _, e := range entries {
+			switch {
+			case !s.ours(e), e.unwanted && (!s.swept || !e.permanent()):
+				continue
+			case keep[at] && (at.addr.Is6() || e.prefix.Bits() == s.want[key].Prefix.Bits()):
+				continue
+			}
+			ops = append(ops, op{key: key, remove: true, entry: e})
+		}
+	}
+	slices.SortFunc(ops, func(a, b op) int { return compareKeys(a.key, b.key) })
+	return ops
+}

@@ -1,0 +1,177 @@
+package datapath
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"daymark/internal/vip"
+)
+
+// slot is where the kernel has an address: several IPv4 entries that differ in prefix length can share one.
+type slot struct {
+	index int
+	addr  netip.Addr
+}
+
+// mark is what tells our addresses from others'. Whatever is set, must be equal.
+type mark struct {
+	proto  uint8
+	metric uint32
+}
+
+// state is what is true in the kernel, as it told us, and what should be. Only apply and load change what is true: an
+// answer to a request is no more than a promise that an event follows.
+type state struct {
+	mark          mark
+	loopbackScope uint8
+	adopt         func(found vip.Address) bool
+	links         map[int]Link
+	byName        map[string]int
+	addrs         map[slot][]entry
+	written       map[slot]write // of what is wanted
+	want          map[vip.Key]vip.Address
+	swept         bool
+}
+
+// event is a message of the kernel about an address or a link.
+type event struct {
+	gone  bool
+	link  *Link
+	entry *entry
+}
+
+// parseEvent reads a notification or one part of a dump; ok is false for messages of other kinds.
+func parseEvent(m message, now time.Time) (ev event, ok bool, err error) {
+	switch m.kind {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		// A port that leaves its bridge is told as RTM_DELLINK of family AF_BRIDGE; the link stays.
+		if len(m.payload) > 0 && m.payload[0] != unix.AF_UNSPEC {
+			return event{}, false, nil
+		}
+		l, err := parseLink(m.payload)
+		return event{gone: m.kind == unix.RTM_DELLINK, link: &l}, err == nil, err
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		e, err := parseAddress(m.payload)
+		e.seen = now
+		return event{gone: m.kind == unix.RTM_DELADDR, entry: &e}, err == nil, err
+	}
+	return event{}, false, nil
+}
+
+// apply takes note of ev and reports whether a link changed in what [Link] tells.
+func (s *state) apply(ev event) (linkChanged bool) {
+	switch {
+	case ev.link != nil:
+		return s.applyLink(*ev.link, ev.gone)
+	case ev.gone:
+		at := slot{ev.entry.index, ev.entry.prefix.Addr()}
+		s.addrs[at] = slices.DeleteFunc(s.addrs[at], func(e entry) bool { return e.prefix == ev.entry.prefix })
+		if len(s.addrs[at]) == 0 {
+			delete(s.addrs, at)
+		}
+		return !s.ours(*ev.entry)
+	default:
+		at := slot{ev.entry.index, ev.entry.prefix.Addr()}
+		i := slices.IndexFunc(s.addrs[at], func(e entry) bool { return e.prefix == ev.entry.prefix })
+		if i < 0 {
+			s.addrs[at] = append(s.addrs[at], *ev.entry)
+			return !s.ours(*ev.entry)
+		}
+		old := s.addrs[at][i]
+		ev.entry.initial, ev.entry.unwanted = old.initial, old.unwanted
+		s.addrs[at][i] = *ev.entry
+		return s.ours(old) != s.ours(*ev.entry)
+	}
+}
+
+func (s *state) applyLink(l Link, gone bool) (changed bool) {
+	old, known := s.links[l.Index]
+	if known {
+		delete(s.byName, old.Name)
+	}
+	if !gone {
+		s.links[l.Index], s.byName[l.Name] = l, l.Index
+		return !known || !old.equal(l)
+	}
+	delete(s.links, l.Index)
+	maps.DeleteFunc(s.addrs, func(at slot, _ []entry) bool { return at.index == l.Index })
+	maps.DeleteFunc(s.written, func(at slot, _ write) bool { return at.index == l.Index })
+	return known
+}
+
+// load replaces what is true by a dump. first says that it is the one of the start, which decides what may be adopted.
+func (s *state) load(dump []event, first bool) {
+	old := s.addrs
+	s.links, s.byName, s.addrs = map[int]Link{}, map[string]int{}, map[slot][]entry{}
+	for _, ev := range dump {
+		s.apply(ev)
+	}
+	for at, entries := range s.addrs {
+		for i := range entries {
+			e := &entries[i]
+			e.initial, e.unwanted = first, first && s.ours(*e)
+			for _, before := range old[at] {
+				if before.prefix == e.prefix {
+					e.initial, e.unwanted = before.initial, before.unwanted
+				}
+			}
+		}
+	}
+}
+
+// setWant makes want the whole of what should be.
+func (s *state) setWant(want []vip.Address) {
+	s.want = make(map[vip.Key]vip.Address, len(want))
+	written := make(map[slot]write, len(want))
+	for _, a := range vip.Union(want) {
+		s.want[a.Key()] = a
+		at := slot{s.byName[a.Link], a.Prefix.Addr()}
+		if w, ok := s.written[at]; ok {
+			written[at] = w
+		}
+		for i := range s.addrs[at] {
+			s.addrs[at][i].unwanted = false
+		}
+	}
+	s.written = written
+}
+
+// ours reports whether e carries our mark, in either of its forms.
+func (s *state) ours(e entry) bool {
+	return e.proto == protocol || e.metric == metric && e.flags&unix.IFA_F_NOPREFIXROUTE != 0
+}
+
+// adoptable reports whether e, which isn't ours, may become ours because want asks for it; see [Config.Adopt].
+func (s *state) adoptable(e entry, want vip.Address) bool {
+	if !e.initial || e.proto != 0 {
+		return false
+	}
+	if s.adopt != nil {
+		return s.adopt(vip.Address{Prefix: e.prefix, Link: want.Link})
+	}
+	secondary := e.prefix.Addr().Is4() && e.flags&unix.IFA_F_SECONDARY != 0 && e.prefix == want.Prefix
+	return e.permanent() && (e.prefix.IsSingleIP() || secondary)
+}
+
+// held returns what is ours in the kernel, in order.
+func (s *state) held(pick func(entry) bool) []vip.Address {
+	var out []vip.Address
+	for at, entries := range s.addrs {
+		for _, e := range entries {
+			if s.ours(e) && pick(e) {
+				out = append(out, vip.Address{Prefix: e.prefix, Link: s.links[at.index].Name, Until: s.written[at].until})
+			}
+		}
+	}
+	slices.SortFunc(out, vip.Compare)
+	return out
+}
+
+func compareKeys(a, b vip.Key) int {
+	return cmp.Or(cmp.Compare(a.Link, b.Link), a.Addr.Compare(b.Addr))
+}
