@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"strings"
+)
+
+// serviceAccountNamespace is where Kubernetes tells a pod its namespace.
+const serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// ThisHost returns the machine that the program runs on. Links are not checked unless LinkExists is filled in.
+func ThisHost() Host { return Host{Name: os.Hostname, ReadFile: os.ReadFile} }
+
+// fallback returns the text of the default of s, which may depend on the host.
+func (l *loader) fallback(s setting) string {
+	switch s.key() {
+	case "vip_nodename":
+		if len(l.given[s.key()]) > 0 {
+			return ""
+		}
+		host, err := l.src.Host.Name()
+		if err != nil {
+			l.bad[s.key()] = true
+			l.fail("vip_nodename is not set, and finding the host name: %w", err)
+		}
+		return strings.ToLower(host)
+	case "cp_namespace":
+		if data, err := l.src.Host.ReadFile(serviceAccountNamespace); err == nil && len(data) > 0 {
+			return strings.TrimSpace(string(data))
+		}
+		return "kube-system"
+	}
+	return s.def
+}
+
+// finish fills in what follows from several settings.
+func (l *loader) finish() {
+	c := &l.out.Config
+	c.Mode = soleMode(modes(*c))
+	if c.Election.Lease.Namespace == "" {
+		c.Election.Lease.Namespace = c.Kubernetes.Namespace
+	}
+	if c.Services.Lease.Namespace == "" {
+		c.Services.Lease.Namespace = c.Kubernetes.Namespace
+	}
+	switch {
+	case c.switches.servicesElection:
+		c.Services.Spread = SpreadAll
+	case c.switches.forceElectionOnDemand:
+		c.Services.Spread = SpreadOnDemand
+	}
+	if !c.Election.giveUp {
+		c.Election.GiveUpAfter = 0
+	}
+	if c.Links.Services == "" {
+		c.Links.Services = c.Links.ControlPlane
+	}
+}
+
+// modes returns the modes that are switched on, in a fixed order.
+func modes(c Config) []Mode {
+	var on []Mode
+	for _, m := range []struct {
+		on   bool
+		mode Mode
+	}{
+		{c.switches.arp, ModeARP}, {c.switches.bgp, ModeBGP}, {c.switches.routingTable, ModeRoutingTable},
+		{c.switches.wireGuard, ModeWireGuard},
+	} {
+		if m.on {
+			on = append(on, m.mode)
+		}
+	}
+	if c.Metal.Enabled && len(on) == 0 {
+		on = append(on, ModeMetal)
+	}
+	return on
+}
+
+func soleMode(on []Mode) Mode {
+	if len(on) != 1 {
+		return ModeNone
+	}
+	return on[0]
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// validate reports what is wrong with settings that could be read: alone against the host, and in each other's company.
+func (l *loader) validate() {
+	l.checkMissing()
+	l.checkModes()
+	l.checkControlPlane()
+	l.checkLeases()
+	l.checkBGP()
+	l.checkLinks()
+}
+
+// reject reports that keys together are wrong, each with its value and source, unless one of them couldn't be read, which
+// was reported already.
+func (l *loader) reject(problem string, keys ...string) {
+	shown := make([]string, len(keys))
+	for i, key := range keys {
+		if l.bad[key] {
+			return
+		}
+		v := l.value(key)
+		shown[i] = fmt.Sprintf("%s=%q (%s)", key, v.Text, v.Source)
+	}
+	l.fail("%s: %s", strings.Join(shown, ", "), problem)
+}
+
+// value returns the effective value of key.
+func (l *loader) value(key string) Value {
+	for _, v := range l.out.Values {
+		if v.Key == key {
+			return v
+		}
+	}
+	panic("no setting is called " + key)
+}
+
+// checkMissing refuses what this version can't do yet. A line goes when its room is built.
+func (l *loader) checkMissing() {
+	c := l.out.Config
+	for _, m := range []struct {
+		used   bool
+		key    string
+		remedy string
+	}{
+		{c.switches.routingTable, "vip_routingtable", "use vip_arp or bgp_enable"},
+		{c.switches.wireGuard, "vip_wireguard", "use vip_arp or bgp_enable"},
+		{c.Metal.Enabled, "vip_packet", "use bgp_enable with annotation, and let the cloud-controller-manager write the Node annotations"},
+		{c.Balancer.Enabled, "lb_enable", "unset it; the VIP's holder answers from its own API server"},
+		{c.DNS.DHCP, "vip_ddns", "give address as an IP address"},
+		{c.ControlPlane.Host != "" && !c.DNS.DHCP, "address", "a DNS name isn't supported in this version; give an IP address"},
+		{c.Services.PortMapping, "enable_upnp", "unset it, and map the ports on the gateway by hand"},
+	} {
+		switch {
+		case m.used && m.key == "address":
+			l.reject(m.remedy, m.key)
+		case m.used:
+			l.reject("not in this version; "+m.remedy, m.key)
+		}
+	}
+}
+
+func (l *loader) checkModes() {
+	c := l.out.Config
+	if !c.ControlPlane.Enabled && !c.Services.Enabled {
+		l.reject("nothing to do: switch on the control plane, Services, or both", "cp_enable", "svc_enable")
+	}
+	keys := map[Mode]string{
+		ModeARP: "vip_arp", ModeBGP: "bgp_enable", ModeRoutingTable: "vip_routingtable", ModeWireGuard: "vip_wireguard",
+	}
+	on := modes(c)
+	switch {
+	case len(on) == 0:
+		l.reject("no mode: switch on exactly one of vip_arp, bgp_enable, vip_routingtable, vip_wireguard", "vip_arp", "bgp_enable")
+	case len(on) > 1:
+		var names []string
+		for _, m := range on {
+			names = append(names, keys[m])
+		}
+		l.reject("modes exclude each other: switch on exactly one", names...)
+	}
+	if c.Metal.Enabled && c.switches.arp {
+		l.reject("Equinix Metal has no shared link, so ARP can't work there: switch on bgp_enable instead", "vip_packet", "vip_arp")
+	}
+}
+
+func (l *loader) checkControlPlane() {
+	c := l.out.Config
+	if c.ControlPlane.Enabled && len(c.ControlPlane.Addresses) == 0 && c.ControlPlane.Host == "" {
+		l.reject("the control plane needs an address", "cp_enable", "address")
+	}
+	if h := c.ControlPlane.Health; h.URL != "" && h.Timeout > h.Period {
+		l.reject("a check may not take longer than the time to the next",
+			"control_plane_health_check_timeout_seconds", "control_plane_health_check_period_seconds")
+	}
+	if c.Kubernetes.InCluster && c.Kubernetes.File != "" {
+		l.reject("exclude each other", "--inCluster", "k8s_config_file")
+	}
+}
+
+// checkLeases wants time for two attempts before the deadline, and for a holder to let go before others take over.
+func (l *loader) checkLeases() {
+	e := l.out.Config.Election
+	if e.RenewDeadline >= e.Duration {
+		l.reject("the renew deadline must be shorter than the lease, or two nodes hold one address",
+			"vip_leaseduration", "vip_renewdeadline")
+	}
+	if e.RetryPeriod >= e.RenewDeadline {
+		l.reject("the retry period must be shorter than the renew deadline", "vip_renewdeadline", "vip_retryperiod")
+	}
+	if e.Lease == l.out.Config.Services.Lease && l.out.Config.ControlPlane.Enabled && l.out.Config.Services.Enabled {
+		l.reject("the control plane and Services need a lease each", "vip_leasename", "svc_leasename")
+	}
+}
+
+func (l *loader) checkBGP() {
+	b := l.out.Config.BGP
+	if l.out.Config.Mode != ModeBGP {
+		return
+	}
+	if b.SourceAddr.IsValid() && b.SourceLink != "" {
+		l.reject("exclude each other", "bgp_sourceip", "bgp_sourceif")
+	}
+	if b.Keepalive > b.HoldTime/3 {
+		l.reject("the keepalive interval may be at most a third of the hold time (RFC 4271, 10)", "bgp_hold_time", "bgp_keepalive_interval")
+	}
+	if len(b.Peers) == 0 && !b.Peer.Address.IsValid() && b.Annotations == "" && !l.out.Config.Metal.Enabled {
+		l.reject("no peer: set one of them", "bgp_peers", "bgp_peeraddress", "annotation")
+	}
+	if b.Peer.Password != "" && b.Peer.PasswordFile != "" {
+		l.reject("exclude each other", "bgp_peerpass", "bgp_peerpass_file")
+	}
+	if b.TTLSecurity > 0 && b.Peer.Multihop && b.TTLSecurity == 1 {
+		l.reject("a peer one hop away isn't multihop", "bgp_ttl_security", "bgp_multihop")
+	}
+	if b.NextHop.Mode == "fixed" && !b.NextHop.V4.IsValid() && !b.NextHop.V6.IsValid() {
+		l.reject("fixed next hops need an address", "mpbgp_nexthop", "mpbgp_ipv4", "mpbgp_ipv6")
+	}
+	if b.GracefulRestart > 0 && b.GracefulRestart < 5*time.Second {
+		l.reject("too short for a restart: at least 5 seconds, or 0", "bgp_graceful_restart")
+	}
+}
+
+// checkLinks asks the host for each link that is named.
+func (l *loader) checkLinks() {
+	if l.src.Host.LinkExists == nil {
+		return
+	}
+	for _, key := range []string{"vip_interface", "vip_servicesinterface", "bgp_routerinterface", "bgp_sourceif"} {
+		v := l.value(key)
+		if v.plain == "" || v.plain == AutoLink && key == "vip_servicesinterface" {
+			continue
+		}
+		if err := l.src.Host.LinkExists(v.plain); err != nil {
+			l.reject(err.Error(), key)
+		}
+	}
+}
