@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"daymark/internal/bgp"
+	"daymark/internal/election"
 )
 
 // Config is everything that the agent was told, parsed and checked: the sum of what its subjects need. The zero Config is
@@ -166,8 +169,8 @@ type Election struct {
 	Enabled bool
 	// Lease is that of the control plane.
 	Lease LeaseRef
-	// Duration > RenewDeadline > RetryPeriod > 0.
-	Duration, RenewDeadline, RetryPeriod time.Duration
+	// Timing is valid.
+	Timing election.Timing
 	// Annotations are put on the control plane's lease.
 	Annotations map[string]string
 	// PreserveAddress keeps an address on the link when leadership is lost; it is announced no more.
@@ -231,52 +234,16 @@ type ARP struct {
 
 // BGP is for [ModeBGP].
 type BGP struct {
-	// Annotations is the prefix of the Node's annotations that carry the configuration; when set, it is waited for.
+	// Speaker is complete, with every peer, unless Annotations is set.
+	Speaker bgp.Config
+	// Annotations is the prefix of the Node's annotations that carry ASN, source and peers; when set, BGP waits for them.
 	Annotations string
-	// RouterID is an IPv4 address; invalid means: from RouterLink, else from the source, else from the default link.
-	RouterID   netip.Addr
-	RouterLink string
-	// AS is the local one.
-	AS uint32
-	// SourceAddr and SourceLink exclude each other; both may be unset.
-	SourceAddr netip.Addr
-	SourceLink string
-	// HoldTime and Keepalive are the timers of RFC 4271, 4.4 and 4.2; Keepalive is at most a third of HoldTime.
-	HoldTime, Keepalive time.Duration
-	// Peers are peer strings, one each: address:AS:password:multihop:port:mpbgp:bfd.
-	Peers []string
-	// Peer is one more when its Address is valid.
-	Peer BGPPeer
 	// AttachToLink puts the addresses of Services on the link too.
 	AttachToLink bool
-	// NextHop is how next hops of the other family are chosen.
-	NextHop NextHop
-	// Communities and LargeCommunities are on every path; sorted.
-	Communities      []uint32
-	LargeCommunities [][3]uint32
-	// LocalPref is for internal peers; nil means the default. MED nil means none.
-	LocalPref, MED *uint32
-	// GracefulRestart is how long peers keep our paths while the agent is replaced (RFC 4724); 0 is off.
-	GracefulRestart time.Duration
-	// DrainDelay is how long paths carry GRACEFUL_SHUTDOWN (RFC 8326) before they are withdrawn on drain and stop.
-	DrainDelay time.Duration
-	// TTLSecurity is the highest number of hops to a peer under GTSM (RFC 5082); 0 is off.
-	TTLSecurity uint8
-}
 
-// BGPPeer is the peer of the settings bgp_peer*.
-type BGPPeer struct {
-	Address      netip.Addr
-	AS           uint32
-	Password     string
-	PasswordFile string // read again for each session; for all peers that have no password of their own
-	Multihop     bool
-}
-
-// NextHop is how a path's next hop is chosen for the family that the session doesn't speak over.
-type NextHop struct {
-	Mode   string // "", "fixed", "auto_sourceip" or "auto_sourceif"
-	V4, V6 netip.Addr
+	peer        bgp.Peer // that of the settings bgp_peer*
+	multihop    bool
+	ttlSecurity uint8 // of peers that say nothing of it
 }
 
 // RoutingTable is for [ModeRoutingTable].

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"strings"
+
+	"daymark/internal/bgp"
 )
 
 // serviceAccountNamespace is where Kubernetes tells a pod its namespace.
@@ -54,6 +56,23 @@ func (l *loader) finish() {
 	}
 	if c.Links.Services == "" {
 		c.Links.Services = c.Links.ControlPlane
+	}
+	c.BGP.finish()
+}
+
+// finish makes the Speaker complete: the peer of the settings bgp_peer* comes behind those of bgp_peers.
+func (b *BGP) finish() {
+	if b.peer.Addr.IsValid() {
+		p := b.peer
+		if b.multihop {
+			p.MultihopTTL = bgp.DefaultMultihopTTL
+		}
+		b.Speaker.Peers = append(b.Speaker.Peers, p)
+	}
+	for i := range b.Speaker.Peers {
+		if p := &b.Speaker.Peers[i]; p.MultihopTTL == 0 && p.TTLSecurity == 0 {
+			p.TTLSecurity = b.ttlSecurity
+		}
 	}
 }
 

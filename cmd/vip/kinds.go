@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"daymark/annotations"
 )
 
 // kind is a type of value: how its text is read and written. format(parse(x)) is the one text that every spelling of the
@@ -94,18 +96,19 @@ func whole(s string, low, high uint64) (uint64, error) {
 	return n, nil
 }
 
-// optional is a number that may be absent; absent is the empty text.
-func optional() kind[*uint32] {
-	return kind[*uint32]{"number", func(s string) (*uint32, error) {
-		n, err := whole(s, 0, 1<<32-1)
-		v := uint32(n)
-		return &v, err
-	}, func(v *uint32) string {
+// metric is a number that may be absent; absent is the empty text.
+func metric() kind[*uint32] {
+	return kind[*uint32]{"number", annotations.ParseMetric, func(v *uint32) string {
 		if v == nil {
 			return ""
 		}
 		return strconv.FormatUint(uint64(*v), 10)
 	}}
+}
+
+// text of a type of its own, such as a secret.
+func textOf[T ~string]() kind[T] {
+	return kind[T]{"text", func(s string) (T, error) { return T(s), nil }, func(v T) string { return string(v) }}
 }
 
 // span is a whole number of units, from low to high of them.

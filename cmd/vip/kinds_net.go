@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"daymark/annotations"
+	"daymark/internal/bgp"
 )
 
 // subnet reads "v4,v6": two prefix lengths, or one of them. Each is a number, with or without a slash, or "auto".
@@ -147,52 +148,37 @@ func outsideLabel(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
 }
 
-// community is a BGP community (RFC 1997): "AS:value", or a well-known name.
-func community() kind[uint32] {
-	known := map[string]uint32{
-		"graceful-shutdown": 0xFFFF0000, // RFC 8326
-		"no-export":         0xFFFFFF01, // RFC 1997
-		"no-advertise":      0xFFFFFF02,
-		"no-peer":           0xFFFFFF04, // RFC 3765
-	}
-	return kind[uint32]{"community", func(s string) (uint32, error) {
-		if c, ok := known[s]; ok {
-			return c, nil
-		}
-		parts, err := numbers(s, 2, 1<<16-1)
-		if err != nil {
-			return 0, err
-		}
-		return uint32(parts[0]<<16 | parts[1]), nil
-	}, func(c uint32) string { return fmt.Sprintf("%d:%d", c>>16, c&0xFFFF) }}
+// communities and largeCommunities are lists in the form that annotations have too.
+func communities() kind[[]uint32] {
+	return kind[[]uint32]{"list of community", annotations.ParseCommunities, annotations.FormatCommunities}
 }
 
-// largeCommunity is a BGP large community (RFC 8092): "AS:value:value".
-func largeCommunity() kind[[3]uint32] {
-	return kind[[3]uint32]{"large community", func(s string) ([3]uint32, error) {
-		parts, err := numbers(s, 3, 1<<32-1)
-		if err != nil {
-			return [3]uint32{}, err
-		}
-		return [3]uint32{uint32(parts[0]), uint32(parts[1]), uint32(parts[2])}, nil
-	}, func(c [3]uint32) string { return fmt.Sprintf("%d:%d:%d", c[0], c[1], c[2]) }}
+func largeCommunities() kind[[][3]uint32] {
+	return kind[[][3]uint32]{"list of large community", annotations.ParseLargeCommunities, annotations.FormatLargeCommunities}
 }
 
-func numbers(s string, count int, most uint64) ([]uint64, error) {
-	parts := strings.Split(s, ":")
-	if len(parts) != count {
-		return nil, fmt.Errorf("not %d numbers with colons between", count)
-	}
-	out := make([]uint64, count)
-	var errs []error
-	for i, part := range parts {
-		n, err := whole(part, 0, most)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%q: %w", part, err))
+// peers is bgp_peers. Its errors show no password; its text does.
+func peers() kind[[]bgp.Peer] {
+	return kind[[]bgp.Peer]{"list of peer", bgp.ParsePeers, bgp.FormatPeers}
+}
+
+func nextHopMode() kind[bgp.NextHopMode] {
+	k := choice(string(bgp.NextHopFixed), string(bgp.NextHopSourceIP), string(bgp.NextHopSourceLink))
+	return kind[bgp.NextHopMode]{k.name, func(s string) (bgp.NextHopMode, error) {
+		_, err := k.parse(s)
+		return bgp.NextHopMode(s), err
+	}, func(m bgp.NextHopMode) string { return string(m) }}
+}
+
+// withoutPasswords is the text of peers that may be shown.
+func withoutPasswords(peers []bgp.Peer) string {
+	shown := slices.Clone(peers)
+	for i := range shown {
+		if shown[i].Password != "" {
+			shown[i].Password = "****"
 		}
-		out[i] = n
 	}
-	return out, errors.Join(errs...)
+	return bgp.FormatPeers(shown)
 }
 
 func sortedUnique[T any](compare func(a, b T) int) func([]T) []T {
@@ -202,13 +188,9 @@ func sortedUnique[T any](compare func(a, b T) int) func([]T) []T {
 	}
 }
 
-func asGiven[T any](v []T) []T { return v }
-
 func comparePrefix(a, b netip.Prefix) int {
 	if c := a.Addr().Compare(b.Addr()); c != 0 {
 		return c
 	}
 	return a.Bits() - b.Bits()
 }
-
-func compareLarge(a, b [3]uint32) int { return slices.Compare(a[:], b[:]) }

@@ -116,7 +116,9 @@ type loader struct {
 	errs     []error
 }
 
-func (l *loader) fail(format string, args ...any) { l.errs = append(l.errs, fmt.Errorf(format, args...)) }
+func (l *loader) fail(format string, args ...any) {
+	l.errs = append(l.errs, fmt.Errorf(format, args...))
+}
 
 func (l *loader) notice(key, fact, hint string) {
 	l.out.Notices = append(l.out.Notices, Notice{Fact: fact, Key: key, Hint: hint})
@@ -221,8 +223,12 @@ func (l *loader) choose() {
 		}
 		l.compare(s, all, canonical)
 		best := all[len(all)-1]
-		value := Value{Key: s.key(), Text: mask(s, canonical[len(all)-1]), Source: best.where(),
-			setting: s, plain: canonical[len(all)-1], explicit: best.from != fromDefault}
+		plain := canonical[len(all)-1]
+		value := Value{Key: s.key(), Text: mask(s, plain), Source: best.where(), setting: s, plain: plain,
+			explicit: best.from != fromDefault}
+		if s.show != nil {
+			value.Text = s.show(&l.out.Config)
+		}
 		if s.key() == configFileKey {
 			value.Text, value.plain = best.text, best.text
 		}
@@ -246,7 +252,7 @@ func (l *loader) read(s setting, g given) string {
 		l.bad[s.key()] = true
 		shown := fmt.Sprintf("%q", g.text)
 		if s.secret {
-			shown, err = mask(s, g.text), errors.New("can't be read")
+			shown = mask(s, g.text) // the error of a secret's kind doesn't show it either
 		}
 		l.fail("%s=%s: %w", g.where(), shown, err)
 		return ""

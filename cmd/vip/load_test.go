@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	vip "daymark/cmd/vip"
+	"daymark/internal/bgp"
+	"daymark/internal/election"
 )
 
 // bed is a host with one file and one link.
@@ -72,18 +74,16 @@ func TestLoadDefaults(t *testing.T) {
 			Health: vip.HealthCheck{Period: 5 * time.Second, Timeout: 3 * time.Second, Failures: 3},
 		},
 		Election: vip.Election{
-			Lease:    vip.LeaseRef{Namespace: "kube-system", Name: "kube-vip-cp"},
-			Duration: 5 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: time.Second,
+			Lease: vip.LeaseRef{Namespace: "kube-system", Name: "kube-vip-cp"}, Timing: election.DefaultTiming(),
 		},
 		Services: vip.Services{
 			Lease: vip.LeaseRef{Namespace: "kube-system", Name: "kube-vip-services"},
 			Class: vip.Class{Name: "kube-vip.io/kube-vip-class", Legacy: true},
 		},
 		ARP: vip.ARP{Refresh: 3 * time.Second},
-		BGP: vip.BGP{
-			AS: 65000, HoldTime: 30 * time.Second, Keepalive: 10 * time.Second, Peer: vip.BGPPeer{AS: 65000},
-			DrainDelay: time.Second,
-		},
+		BGP: vip.BGP{Speaker: bgp.Config{
+			ASN: bgp.DefaultASN, HoldTime: bgp.DefaultHoldTime, Keepalive: bgp.DefaultKeepalive, Drain: time.Second,
+		}},
 		RoutingTable: vip.RoutingTable{ID: 198, Type: 1, Protocol: 248},
 		Balancer:     vip.Balancer{Port: 6443, Forward: "local", Check: 5 * time.Second},
 		DNS:          vip.DNS{Mode: "first", DHCPAttempts: 3},
@@ -93,7 +93,9 @@ func TestLoadDefaults(t *testing.T) {
 	}
 }
 
-func ignoreSwitches() cmp.Option { return cmpopts.IgnoreUnexported(vip.Config{}, vip.Election{}) }
+func ignoreSwitches() cmp.Option {
+	return cmpopts.IgnoreUnexported(vip.Config{}, vip.Election{}, vip.BGP{})
+}
 
 func equalAddr(a, b netip.Addr) bool { return a == b }
 

@@ -3,4 +3,92 @@
 // together; what the agent does is in daymark/internal/agent.
 package main
 
-func main() {}
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	root := NewCommand(os.Environ())
+	root.SetOut(os.Stdout)
+	root.SetErr(os.Stderr)
+	err := root.ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "vip:", err)
+		os.Exit(1)
+	}
+}
+
+// NewCommand returns the command line, for a process with that environment, in os.Environ's form.
+func NewCommand(environ []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vip",
+		Short: "Fixed addresses for a Kubernetes cluster: its control plane's, and those of LoadBalancer Services",
+		Long: `vip runs on every node and holds the address of the control plane and those of Services of type LoadBalancer,
+announced by ARP and NDP or by BGP. Every setting is a flag, an environment variable, or a line of a YAML file; the
+stronger of them is the one named first.`,
+		Example: `  # What "kubeadm init" finds in /etc/kubernetes/manifests on the first node:
+  vip manifest pod --controlplane --arp --interface eth0 --address 192.0.2.10 > kube-vip.yaml
+
+  # An agent on every node for Services, announced to two routers:
+  vip manifest rbac --services --bgp > rbac.yaml
+  vip manifest daemonset --inCluster --services --bgp --localAS 65001 \
+      --bgppeers 192.0.2.1:65000,192.0.2.2:65000 > ds.yaml
+
+  # What a node would do with its environment, and where each value comes from:
+  vip config print`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	flags := AddFlags(root.PersistentFlags())
+	sources := func() Sources { return Sources{Flags: flags, Environ: environ, Host: ThisHost()} }
+	root.SetGlobalNormalizationFunc(IgnoreCase)
+	root.SetUsageFunc(usage)
+	root.AddCommand(managerCommand(sources), configCommand(sources), versionCommand(), statusCommand())
+	return root
+}
+
+func managerCommand(sources func() Sources) *cobra.Command {
+	return &cobra.Command{
+		Use:         "manager",
+		Short:       "Run the agent",
+		Args:        cobra.NoArgs,
+		Annotations: takesSettings(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := Load(checkingLinks(sources()))
+			log := newLog(cmd.ErrOrStderr(), loaded.Config.Log.Level)
+			for _, n := range loaded.Notices {
+				log.Warn(n.Fact, "key", n.Key, "hint", n.Hint)
+			}
+			if err != nil {
+				return fmt.Errorf("wrong configuration:\n%w", err)
+			}
+			return run(cmd.Context(), loaded, log)
+		},
+	}
+}
+
+func newLog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// checkingLinks makes Load ask this machine for the links that are named.
+func checkingLinks(src Sources) Sources {
+	src.Host.LinkExists = func(name string) error {
+		if _, err := net.InterfaceByName(name); err != nil {
+			return fmt.Errorf("no link has this name: %w", err)
+		}
+		return nil
+	}
+	return src
+}

@@ -22,8 +22,9 @@ type setting struct {
 	state state
 	use   string // with stateOld: the key to use instead; empty means that it has no effect
 
-	secret bool // never shown
-	blank  bool // the empty text is a value; otherwise it means "not set"
+	secret bool                   // never shown
+	show   func(c *Config) string // of a secret, what may be shown; nil means stars
+	blank  bool                   // the empty text is a value; otherwise it means "not set"
 	binding
 }
 
@@ -192,13 +193,13 @@ func electionSettings() []setting {
 			binding: bind(lease(), func(c *Config) *LeaseRef { return &c.Election.Lease })},
 		{group: group, env: env("vip_leaseduration"), flag: "leaseDuration", def: "5",
 			help:    "seconds after which others take over from a holder that doesn't renew",
-			binding: bind(seconds(1, 86400), func(c *Config) *time.Duration { return &c.Election.Duration })},
+			binding: bind(seconds(1, 86400), func(c *Config) *time.Duration { return &c.Election.Timing.LeaseDuration })},
 		{group: group, env: env("vip_renewdeadline"), flag: "leaseRenewDuration", file: env("renewDeadline"), def: "3",
 			help:    "seconds after its last renewal at which a holder lets go",
-			binding: bind(seconds(1, 86400), func(c *Config) *time.Duration { return &c.Election.RenewDeadline })},
+			binding: bind(seconds(1, 86400), func(c *Config) *time.Duration { return &c.Election.Timing.RenewDeadline })},
 		{group: group, env: env("vip_retryperiod"), flag: "leaseRetry", file: env("retryPeriod"), def: "1",
 			help:    "seconds between two attempts to get or renew a lease",
-			binding: bind(seconds(1, 86400), func(c *Config) *time.Duration { return &c.Election.RetryPeriod })},
+			binding: bind(seconds(1, 86400), func(c *Config) *time.Duration { return &c.Election.Timing.RetryPeriod })},
 		{group: group, env: env("vip_leaseannotations"), file: env("leaseAnnotations"),
 			help:    "JSON object of annotations to put on the control plane's lease",
 			binding: bind(stringMap(), func(c *Config) *map[string]string { return &c.Election.Annotations })},

@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
+
+	"daymark/internal/bgp"
 )
 
 // validate reports what is wrong with settings that could be read: alone against the host, and in each other's company.
@@ -106,12 +107,13 @@ func (l *loader) checkControlPlane() {
 // checkLeases wants time for two attempts before the deadline, and for a holder to let go before others take over.
 func (l *loader) checkLeases() {
 	e := l.out.Config.Election
-	if e.RenewDeadline >= e.Duration {
+	t := e.Timing
+	if t.RenewDeadline >= t.LeaseDuration {
 		l.reject("the renew deadline must be shorter than the lease, or two nodes hold one address",
 			"vip_leaseduration", "vip_renewdeadline")
 	}
-	if e.RetryPeriod >= e.RenewDeadline {
-		l.reject("the retry period must be shorter than the renew deadline", "vip_renewdeadline", "vip_retryperiod")
+	if t.RenewDeadline <= t.RetryPeriod+t.RetryPeriod/5 {
+		l.reject("the renew deadline must be more than 1.2 times the retry period", "vip_renewdeadline", "vip_retryperiod")
 	}
 	if e.Lease == l.out.Config.Services.Lease && l.out.Config.ControlPlane.Enabled && l.out.Config.Services.Enabled {
 		l.reject("the control plane and Services need a lease each", "vip_leasename", "svc_leasename")
@@ -119,30 +121,29 @@ func (l *loader) checkLeases() {
 }
 
 func (l *loader) checkBGP() {
-	b := l.out.Config.BGP
-	if l.out.Config.Mode != ModeBGP {
+	c := l.out.Config
+	if c.Mode != ModeBGP {
 		return
 	}
-	if b.SourceAddr.IsValid() && b.SourceLink != "" {
+	before := len(l.errs)
+	b := c.BGP.Speaker
+	if b.Source.IsValid() && b.SourceLink != "" {
 		l.reject("exclude each other", "bgp_sourceip", "bgp_sourceif")
 	}
-	if b.Keepalive > b.HoldTime/3 {
-		l.reject("the keepalive interval may be at most a third of the hold time (RFC 4271, 10)", "bgp_hold_time", "bgp_keepalive_interval")
+	if b.Keepalive >= b.HoldTime {
+		l.reject("the keepalive interval must be shorter than the hold time, usually a third", "bgp_hold_time", "bgp_keepalive_interval")
 	}
-	if len(b.Peers) == 0 && !b.Peer.Address.IsValid() && b.Annotations == "" && !l.out.Config.Metal.Enabled {
+	if len(b.Peers) == 0 && c.BGP.Annotations == "" && !c.Metal.Enabled {
 		l.reject("no peer: set one of them", "bgp_peers", "bgp_peeraddress", "annotation")
 	}
-	if b.Peer.Password != "" && b.Peer.PasswordFile != "" {
+	if c.BGP.peer.Password != "" && c.BGP.peer.PasswordFile != "" {
 		l.reject("exclude each other", "bgp_peerpass", "bgp_peerpass_file")
 	}
-	if b.TTLSecurity > 0 && b.Peer.Multihop && b.TTLSecurity == 1 {
-		l.reject("a peer one hop away isn't multihop", "bgp_ttl_security", "bgp_multihop")
-	}
-	if b.NextHop.Mode == "fixed" && !b.NextHop.V4.IsValid() && !b.NextHop.V6.IsValid() {
+	if b.NextHop.Mode == bgp.NextHopFixed && !b.NextHop.IPv4.IsValid() && !b.NextHop.IPv6.IsValid() {
 		l.reject("fixed next hops need an address", "mpbgp_nexthop", "mpbgp_ipv4", "mpbgp_ipv6")
 	}
-	if b.GracefulRestart > 0 && b.GracefulRestart < 5*time.Second {
-		l.reject("too short for a restart: at least 5 seconds, or 0", "bgp_graceful_restart")
+	if err := b.Validate(); err != nil && len(l.errs) == before && len(l.bad) == 0 {
+		l.fail("BGP: %w", err)
 	}
 }
 
