@@ -204,3 +204,14 @@ func (c Config) timers() (hold, keepalive time.Duration) {
 
 // validASN knows the reserved numbers: 0 (RFC 7607), 23456 (RFC 6793) and the last (RFC 7300).
 func validASN(n uint32) bool { return n != 0 && n != 23456 && n != 1<<32-1 }
+
+// links returns the links of unnumbered peers.
+func (c Config) links() []string {
+	var out []string
+	for _, p := range c.Peers {
+		if p.Link != "" {
+			out = append(out, p.Link)
+		}
+	}
+	return out
+}

@@ -1,0 +1,3 @@
+package bgp_test
+
+func gobgpMain(string) int { return 0 }
