@@ -28,6 +28,7 @@ type Host struct {
 	ns      namespaces
 	netlink *netlink.Handle
 	lans    []*LAN
+	own     [][]netip.Prefix // addresses it was given, one list for each link
 
 	mu       sync.Mutex // guards what follows
 	commands []*Command
@@ -109,6 +110,7 @@ func (h *Host) plug(lan *LAN, link string) error {
 	lan.mu.Lock()
 	lan.ports = append(lan.ports, p)
 	lan.mu.Unlock()
+	h.own = append(h.own, p.addrs)
 	if err := lan.netlink.LinkSetUp(side); err != nil {
 		return err
 	}
@@ -150,11 +152,11 @@ func (h *Host) Addr6On(lan *LAN) netip.Addr {
 	return h.addrOn(slices.Index(h.lans, lan), netip.Addr.Is6)
 }
 
-func (h *Host) addrOn(lan int, family func(netip.Addr) bool) netip.Addr {
-	if lan < 0 || lan >= len(h.lans) {
+func (h *Host) addrOn(link int, family func(netip.Addr) bool) netip.Addr {
+	if link < 0 || link >= len(h.own) {
 		return netip.Addr{}
 	}
-	for _, p := range h.lans[lan].portOf(h).addrs {
+	for _, p := range h.own[link] {
 		if family(p.Addr()) {
 			return p.Addr()
 		}

@@ -126,3 +126,41 @@ func wait(t *testing.T, d time.Duration) {
 		t.Fatal(t.Context().Err())
 	}
 }
+
+// TestPods has a client reach a pod on one node through another node.
+func TestPods(t *testing.T) {
+	lab, _ := netns.Lan(t, "node1", "node2", "client")
+	node1, node2, client := lab.Host("node1"), lab.Host("node2"), lab.Host("client")
+	addrs := []netip.Addr{netip.MustParseAddr("198.19.64.2"), netip.MustParseAddr("fd00:20::2")}
+	pod := require.Value(lab.AddPod(node1, "pod1", addrs...))(t)
+	require.NoError(t, node2.Forward())
+	require.NoError(t, node2.AddRoute(netip.MustParsePrefix("198.19.64.0/24"), node1.Addr()))
+	require.NoError(t, node2.AddRoute(netip.MustParsePrefix("fd00:20::/64"), node1.Addr6()))
+	require.NoError(t, client.AddRoute(netip.MustParsePrefix("198.19.64.0/18"), node2.Addr()))
+	require.NoError(t, client.AddRoute(netip.MustParsePrefix("fd00:20::/32"), node2.Addr6()))
+	for _, addr := range []netip.Addr{pod.Addr(), pod.Addr6()} {
+		to := netip.AddrPortFrom(addr, 80)
+		require.Value(pod.Echo("http", to.String()))(t)
+		prober := netns.StartProber(netns.Probe{From: client, Network: "http", To: to})
+		got, err := prober.Wait(t.Context(), time.Time{}, nil)
+		prober.Stop()
+		require.NoError(t, err)
+		if got.By != "pod1" {
+			t.Errorf("%s was answered by %q", to, got.By)
+		}
+	}
+}
+
+func TestWaitAddr(t *testing.T) {
+	lab, lan := netns.Lan(t, "a")
+	a, vip := lab.Host("a"), netip.PrefixFrom(lan.Addr(100), 32)
+	add := time.AfterFunc(50*time.Millisecond, func() { _ = a.AddAddr(vip, "eth0") })
+	defer add.Stop()
+	require.NoError(t, a.WaitAddr(t.Context(), vip.Addr()))
+	remove := time.AfterFunc(50*time.Millisecond, func() { _ = a.DelAddr(vip, "eth0") })
+	defer remove.Stop()
+	require.NoError(t, a.WaitNoAddr(t.Context(), vip.Addr()))
+	if has := require.Value(a.Has(vip.Addr()))(t); has {
+		t.Error("the address is still there")
+	}
+}

@@ -18,7 +18,7 @@ var kinds = [...]struct {
 }{{"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET}, {"mnt", unix.CLONE_NEWNS}}
 
 // namespaces holds a host's namespaces open. They live as long as these files,
-// a process or a socket in them.
+// a process or a socket in them. The zero value stands for the caller's own.
 type namespaces [len(kinds)]*os.File
 
 // newNamespaces creates namespaces with the given host name, a sysfs of their
@@ -70,6 +70,9 @@ func mountEtc(dir string) error {
 // do runs f on a thread inside the namespaces. Sockets and processes that f
 // makes belong there for good; goroutines that it starts do not.
 func (ns namespaces) do(f func() error) error {
+	if ns == (namespaces{}) {
+		return f()
+	}
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil { // else the mount namespace may not be entered
 			return fmt.Errorf("leaving shared file system state: %w", err)

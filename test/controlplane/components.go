@@ -1,0 +1,218 @@
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"daymark/test/netns"
+)
+
+const (
+	etcdClients = "http://127.0.0.1:2379" // each API server uses the etcd beside it
+	etcdPort    = 2380
+)
+
+// StartEtcd starts the node's etcd: the first node's as a cluster of one, later ones
+// as members that join, and any again with its data. It returns when it serves.
+func (n *Node) StartEtcd(ctx context.Context) error {
+	if n.cluster.cfg.Programs.Etcd == nil {
+		return errors.New("no etcd")
+	}
+	var members []string
+	state := "new"
+	for _, other := range n.cluster.Nodes() {
+		if other == n || other.Etcd != nil {
+			members = append(members, other.Name()+"="+other.peerURL())
+		}
+	}
+	if n.Etcd == nil && len(members) > 1 {
+		state = "existing"
+		if err := n.joinEtcd(ctx); err != nil {
+			return err
+		}
+	}
+	data, err := n.file("etcd")
+	if err != nil {
+		return err
+	}
+	n.Etcd = n.Command(append(n.cluster.cfg.Programs.Etcd[:len(n.cluster.cfg.Programs.Etcd):len(n.cluster.cfg.Programs.Etcd)],
+		"--name="+n.Name(), "--data-dir="+data, "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls="+etcdClients, "--advertise-client-urls="+etcdClients,
+		"--listen-peer-urls="+n.peerURL(), "--initial-advertise-peer-urls="+n.peerURL(),
+		"--initial-cluster="+strings.Join(members, ","), "--initial-cluster-state="+state)...)
+	n.Etcd.Label = "etcd"
+	if err := n.Etcd.Start(); err != nil {
+		return err
+	}
+	return awaitHTTP(ctx, n.Etcd, httpClient(n.Host), etcdClients+"/health")
+}
+
+func (n *Node) peerURL() string {
+	return "http://" + netip.AddrPortFrom(n.Addr(), etcdPort).String()
+}
+
+// joinEtcd has a member that serves add this node's, which then has to start.
+// Members refuse while an earlier one is still catching up.
+func (n *Node) joinEtcd(ctx context.Context) error {
+	body, err := json.Marshal(map[string][]string{"peerURLs": {n.peerURL()}})
+	if err != nil {
+		return err
+	}
+	return retry(ctx, "joining etcd of "+n.Name(), func() error {
+		err := errors.New("no member runs")
+		for _, other := range n.cluster.Nodes() {
+			if other == n || other.Etcd == nil || !running(other.Etcd) {
+				continue
+			}
+			if err = post(ctx, httpClient(other.Host), etcdClients+"/v3/cluster/member/add", body); err == nil {
+				return nil
+			}
+		}
+		return err
+	})
+}
+
+// StartAPIServer starts the node's API server. Ready waits for it.
+func (n *Node) StartAPIServer(context.Context) error {
+	n.APIServer = n.Command(apiServer(n.cluster.cfg.Programs, apiFlags{
+		etcd: etcdClients, bind: netip.IPv6Unspecified(), port: APIPort, advertise: n.Addr(), pki: pkiDir,
+	})...)
+	n.APIServer.Label = "kube-apiserver"
+	return n.APIServer.Start()
+}
+
+// Ready returns when the node's API server says that it is ready.
+func (n *Node) Ready(ctx context.Context) error {
+	admin, err := n.cluster.Admin()
+	if err != nil {
+		return err
+	}
+	return awaitReady(ctx, n.APIServer, n.cluster.Config(n.Host, n.Addr(), admin))
+}
+
+// StartProxy starts the node's kube-proxy in nftables mode, which talks to the
+// node's own API server, or to the first node's on a worker.
+func (n *Node) StartProxy(ctx context.Context) error {
+	set := n.cluster.cfg.Programs
+	if set.Proxy == nil {
+		return errors.New("no kube-proxy")
+	}
+	server := n.Addr()
+	if n.APIServer == nil {
+		server = n.cluster.Nodes()[0].Addr()
+	}
+	identity, err := n.cluster.User("system:kube-proxy")
+	if err != nil {
+		return err
+	}
+	conf, err := n.cluster.Kubeconfig(server, identity)
+	if err != nil {
+		return err
+	}
+	const path = "/etc/kubernetes/kube-proxy.conf"
+	if err := n.WriteFile(path, conf); err != nil {
+		return err
+	}
+	n.Proxy = n.Command(append(set.Proxy[:len(set.Proxy):len(set.Proxy)],
+		"--proxy-mode=nftables", "--kubeconfig="+path, "--hostname-override="+n.Name(),
+		"--cluster-cidr="+join(PodCIDRs), "--nodeport-addresses=primary",
+		// What is the machine's own, not the namespace's, is left alone.
+		"--conntrack-max-per-core=0", "--conntrack-min=0", "--oom-score-adj=0",
+		"--nftables-sync-period=10s", "--nftables-min-sync-period=100ms")...)
+	n.Proxy.Label = "kube-proxy"
+	if err := n.Proxy.Start(); err != nil {
+		return err
+	}
+	return awaitHTTP(ctx, n.Proxy, httpClient(n.Host), "http://127.0.0.1:10256/healthz")
+}
+
+func awaitReady(ctx context.Context, server *netns.Command, cfg *rest.Config) error {
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	return awaitHTTP(ctx, server, client, cfg.Host+"/readyz")
+}
+
+// awaitHTTP returns when a GET says 200, or when the command ends.
+func awaitHTTP(ctx context.Context, c *netns.Command, client *http.Client, url string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-c.Done():
+			cancel(fmt.Errorf("%s ended: %w: see %s", c.Label, c.Err(), c.Log()))
+		case <-ctx.Done():
+		}
+	}()
+	return retry(ctx, "waiting for "+c.Label+" at "+url, func() error { return get(ctx, client, url) })
+}
+
+// retry calls try every 50 ms until it succeeds.
+func retry(ctx context.Context, what string, try func() error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w (last: %w)", what, context.Cause(ctx), err)
+		}
+	}
+}
+
+func httpClient(from *netns.Host) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: from.Dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+}
+
+func get(ctx context.Context, client *http.Client, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	return do(client, request)
+}
+
+func post(ctx context.Context, client *http.Client, url string, body []byte) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	return do(client, request)
+}
+
+func do(client *http.Client, request *http.Request) error {
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", response.Status, text)
+	}
+	return err
+}
+
+func join(prefixes []netip.Prefix) string {
+	texts := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ",")
+}
