@@ -1,0 +1,46 @@
+// Command ccm is the cloud-controller-manager: it gives Services of type LoadBalancer addresses, from pools or from a vendor, on the
+// framework of k8s.io/cloud-provider, whose flags it keeps. It reads flags and environment, wires package provider to the framework,
+// and prints; which address a Service gets, and how it is written, is decided below.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/component-base/cli"
+	_ "k8s.io/component-base/logs/json/register"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo"
+	_ "k8s.io/component-base/metrics/prometheus/version"
+)
+
+func main() {
+	command, err := newCommand(os.Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ccm:", err)
+		os.Exit(1)
+	}
+	os.Exit(cli.Run(command))
+}
+
+// newCommand returns the controller with its subcommands.
+func newCommand(getenv func(string) string) (*cobra.Command, error) {
+	settings, err := settingsFrom(getenv)
+	if err != nil {
+		return nil, err
+	}
+	root, err := newController(&settings)
+	if err != nil {
+		return nil, err
+	}
+	pools := newPoolsCommand(&settings)
+	for _, sub := range []*cobra.Command{pools} {
+		// The framework's help lists its own flags for every command below it.
+		sub.SetHelpFunc(func(c *cobra.Command, _ []string) {
+			fmt.Fprintf(c.OutOrStdout(), "%s\n\n%s", c.Short, c.UsageString())
+		})
+		sub.SetUsageFunc((&cobra.Command{}).UsageFunc())
+		root.AddCommand(sub)
+	}
+	return root, nil
+}

@@ -1,0 +1,85 @@
+package provider
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"daymark/annotations"
+	"daymark/ipam"
+)
+
+// exclusions returns what no Service may have, sorted.
+func (p *Pools) exclusions() []ipam.Exclusion {
+	out := slices.Clone(p.Exclude)
+	for _, obj := range p.Nodes.GetIndexer().List() {
+		out = append(out, NodeExclusions(obj.(*corev1.Node))...)
+	}
+	if p.ServiceCIDRs != nil {
+		for _, obj := range p.ServiceCIDRs.GetIndexer().List() {
+			out = append(out, ServiceCIDRExclusions(obj.(*networkingv1.ServiceCIDR))...)
+		}
+	}
+	slices.SortFunc(out, func(a, b ipam.Exclusion) int {
+		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), cmp.Compare(a.What, b.What))
+	})
+	return slices.Compact(out)
+}
+
+// NodeExclusions returns a Node's addresses, its pod CIDRs, and the control plane's address when the label of its holder names it.
+func NodeExclusions(node *corev1.Node) []ipam.Exclusion {
+	var out []ipam.Exclusion
+	for _, a := range node.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil {
+			out = append(out, Exclusion(addr, "node "+node.Name))
+		}
+	}
+	for _, text := range append(slices.Clone(node.Spec.PodCIDRs), node.Spec.PodCIDR) {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, ipam.Exclusion{Prefix: prefix.Masked(), What: "pod CIDR of node " + node.Name})
+		}
+	}
+	for text := range strings.SplitSeq(node.Labels[annotations.HasIPLabel], ",") {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			out = append(out, Exclusion(addr, "control-plane VIP"))
+		}
+	}
+	return out
+}
+
+// ServiceCIDRExclusions returns the prefixes of a ServiceCIDR.
+func ServiceCIDRExclusions(cidr *networkingv1.ServiceCIDR) []ipam.Exclusion {
+	var out []ipam.Exclusion
+	for _, text := range cidr.Spec.CIDRs {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, ipam.Exclusion{Prefix: prefix.Masked(), What: "Service CIDR " + cidr.Name})
+		}
+	}
+	return out
+}
+
+// Exclusion excludes one address.
+func Exclusion(addr netip.Addr, what string) ipam.Exclusion {
+	addr = addr.Unmap().WithZone("")
+	return ipam.Exclusion{Prefix: netip.PrefixFrom(addr, addr.BitLen()), What: what}
+}
+
+// nodeDiffers spares most updates of Nodes, which are heartbeats.
+func nodeDiffers(old, obj any) bool {
+	a, b := old.(*corev1.Node), obj.(*corev1.Node)
+	return !slices.Equal(a.Status.Addresses, b.Status.Addresses) || !slices.Equal(a.Spec.PodCIDRs, b.Spec.PodCIDRs) ||
+		a.Labels[annotations.HasIPLabel] != b.Labels[annotations.HasIPLabel]
+}
+
+// TrimNode is the transform for the Node informer: it drops what no controller of the CCM reads, which is most of a Node.
+func TrimNode(obj any) (any, error) {
+	if node, ok := obj.(*corev1.Node); ok {
+		node.ManagedFields = nil
+		node.Status.Images = nil
+	}
+	return obj, nil
+}
