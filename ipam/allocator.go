@@ -10,33 +10,52 @@
 package ipam
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
+	"sync"
 )
 
-// Allocator gives addresses from pools. One mutex guards all of it; every method is safe concurrently and holds the mutex for
-// O(log n) steps, save SetConfig, SetExclusions, Replay and the listings, which walk over everything.
-type Allocator struct{}
+// Allocator gives addresses from pools. One mutex guards all of it; every method is safe concurrently and takes O(log n) steps, save
+// SetConfig, SetExclusions, Replay and the listings, which walk over everything.
+type Allocator struct {
+	mu       sync.Mutex
+	replayed bool
+	config   Config
+	listed   []Exclusion // by SetExclusions
+	excluded exclusions  // all of them
+	spaces   map[Family]*space
+	records  map[string]*record
+	held     map[string]int // addresses by namespace
+	waiting  map[string]*record
+	clock    uint64 // orders those who wait
+	gained   gain
+}
 
 // New returns an allocator without pools that waits for [Allocator.Replay].
-func New() *Allocator { return &Allocator{} }
-
-// Exclusion is a prefix of which no address is given, and whose it is: "node worker-1", "Service CIDR", "control-plane VIP".
-type Exclusion struct {
-	Prefix netip.Prefix
-	What   string
+func New() *Allocator {
+	a := &Allocator{records: map[string]*record{}, waiting: map[string]*record{}}
+	a.excluded = newExclusions(reserved())
+	a.rebuildLocked()
+	return a
 }
 
 // Holding is an address that a Service has.
 type Holding struct {
 	Addr  netip.Addr
 	Owner string // "namespace/name"
-	Pool  string // "" outside every pool of its namespace
+	// Pool is the pool of the Service's namespace that has the address; "" if none has.
+	Pool string
+	// By is what an excluded address belongs to; "" if it is not excluded.
+	By string
 }
 
-// Conflict is an address that more Services have than may: found, never made here. All keep it, and nobody else gets it.
+// Conflict is an address that more Services have than may, or that is excluded: found, never made here. All keep it, and nobody else
+// gets it.
 type Conflict struct {
 	Addr   netip.Addr
 	Owners []string // sorted
+	By     string   // what an excluded address belongs to
 }
 
 // Change is what a new configuration or new exclusions mean for those who hold and those who wait.
@@ -50,60 +69,182 @@ type Change struct {
 }
 
 // SetConfig puts the pools of c in force; keys of c with a wrong value keep what they said before ([Config.KeepGood]).
-func (a *Allocator) SetConfig(c Config) Change { return Change{} }
+func (a *Allocator) SetConfig(c Config) Change {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	inside := a.insideLocked()
+	before := a.excluded
+	a.config = c.KeepGood(a.config)
+	a.excluded = newExclusions(reserved(), a.config.excludeKey(), a.listed)
+	a.rebuildLocked()
+	var change Change
+	for _, h := range inside {
+		if a.poolLocked(h.Owner, h.Addr) == nil {
+			h.Pool = ""
+			change.Outside = append(change.Outside, h)
+		}
+	}
+	change.Excluded = a.newlyExcludedLocked(before)
+	change.Wake = a.everyoneLocked()
+	return change
+}
 
 // Config returns the configuration in force.
-func (a *Allocator) Config() Config { return Config{} }
+func (a *Allocator) Config() Config {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config
+}
 
 // SetExclusions replaces what is excluded beside the key exclude and the addresses that no Service can have: loopback, multicast,
-// broadcast, unspecified.
-func (a *Allocator) SetExclusions(list []Exclusion) Change { return Change{} }
+// broadcast, unspecified. Prefixes that aren't valid are left out.
+func (a *Allocator) SetExclusions(list []Exclusion) Change {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.excluded
+	a.listed = slices.Clone(list)
+	a.excluded = newExclusions(reserved(), a.config.excludeKey(), a.listed)
+	added, removed := a.excluded.without(before), before.without(a.excluded)
+	if slices.ContainsFunc(slices.Concat(added, removed), a.touchesLocked) {
+		a.rebuildLocked()
+	}
+	var change Change
+	if len(added) > 0 {
+		change.Excluded = a.newlyExcludedLocked(before)
+	}
+	if len(removed) > 0 {
+		change.Wake = a.everyoneLocked()
+	}
+	return change
+}
 
-// Replay records what Services have already, and opens the allocator. It refuses nothing: what doesn't fit is recorded all the same and
-// conflicts are returned. It is called once, with every Service; a second call panics.
-func (a *Allocator) Replay(all []Existing) []Conflict { return nil }
+// touchesLocked reports whether a pool has some of prefix.
+func (a *Allocator) touchesLocked(prefix netip.Prefix) bool {
+	return len(a.spaces[FamilyOf(prefix.Addr())].meeting(spanOf(prefix))) > 0
+}
 
-// Observe records what the API server shows of one Service by now. It is needed for those that are not ours, and for ours
-// when their status changes: an address is in use until it is neither granted nor shown.
-func (a *Allocator) Observe(e Existing) (wake []string, conflicts []Conflict) { return nil, nil }
+// rebuildLocked makes the spaces anew from configuration, exclusions and records.
+func (a *Allocator) rebuildLocked() {
+	a.spaces = map[Family]*space{IPv4: newSpace(IPv4, a.config, a.excluded), IPv6: newSpace(IPv6, a.config, a.excluded)}
+	a.held = map[string]int{}
+	for _, r := range a.records {
+		for i := range r.holds {
+			a.enterLocked(r, &r.holds[i])
+		}
+	}
+}
 
-// Ensure reserves what the Service wishes: it keeps of what it has all that is still right, and reserves what is missing. What it has no
-// right to any more stays reserved until Commit. The error is [ErrNotReplayed] or [Refusals]; then nothing has changed, and the Service
-// waits: it is among those to wake when there is room. Asking again gives the same answer.
-func (a *Allocator) Ensure(r Request) (Grant, error) { return Grant{}, ErrNotReplayed }
+// enterLocked makes r a holder of h's address.
+func (a *Allocator) enterLocked(r *record, h *hold) {
+	if h.addr.IsUnspecified() {
+		return
+	}
+	s := a.spaces[FamilyOf(h.addr)]
+	if !s.holds(h.addr, r.namespace, nil) {
+		a.held[r.namespace]++
+	}
+	h.ports, h.shares = r.ports, a.sharesLocked(r, h)
+	_, excluded := a.excluded.find(h.addr)
+	s.enter(r, h, excluded)
+}
 
-// Commit tells that the last grant is written: what it dropped is free. It returns the Services to try again.
-func (a *Allocator) Commit(owner string) (wake []string) { return nil }
+// leaveLocked takes h's address from r.
+func (a *Allocator) leaveLocked(r *record, h *hold) {
+	addr := h.addr
+	if !addr.IsUnspecified() {
+		s := a.spaces[FamilyOf(addr)]
+		s.leave(r, h)
+		if !s.holds(addr, r.namespace, nil) {
+			if a.held[r.namespace]--; a.held[r.namespace] == 0 {
+				delete(a.held, r.namespace)
+			}
+		}
+		a.gainLocked(addr, r.namespace)
+	}
+	r.drop(addr)
+}
 
-// Rollback tells that the last grant could not be written: the Service has what it had before. It returns the Services to try again.
-// Where it is unknown whether the write happened, call neither and Ensure again.
-func (a *Allocator) Rollback(owner string) (wake []string) { return nil }
+// restateLocked lets h claim what is now true of it.
+func (a *Allocator) restateLocked(r *record, h *hold) {
+	shares := a.sharesLocked(r, h)
+	if h.addr.IsUnspecified() || shares == h.shares && slices.Equal(h.ports, r.ports) {
+		return
+	}
+	room := shares && !h.shares || len(beyond(h.ports, r.ports)) > 0
+	a.spaces[FamilyOf(h.addr)].restate(h, r.ports, shares)
+	if room {
+		a.gainLocked(h.addr, "")
+	}
+}
 
-// Release tells that the Service is gone, or no load balancer of ours any more: all it had is free, at once. It returns the Services to
-// try again.
-func (a *Allocator) Release(owner string) (wake []string) { return nil }
+// sharesLocked reports whether others may join r at h's address.
+func (a *Allocator) sharesLocked(r *record, h *hold) bool {
+	return h.given && !h.leaving && !h.clash && len(r.ports) > 0 && a.config.Shares(r.namespace)
+}
 
-// Waiting returns the Services that were refused and not yet served, in the order in which they came.
-func (a *Allocator) Waiting() []string { return nil }
+// recordLocked returns the record of owner, new if need be.
+func (a *Allocator) recordLocked(owner, namespace string) *record {
+	r := a.records[owner]
+	if r == nil {
+		r = &record{owner: owner, namespace: namespace}
+		a.records[owner] = r
+	}
+	return r
+}
 
-// Stats returns the use of each pool, by name, then family.
-func (a *Allocator) Stats() []Stats { return nil }
+// tidyLocked forgets r if there is nothing to remember.
+func (a *Allocator) tidyLocked(r *record) {
+	if len(r.holds) == 0 && r.since == 0 {
+		delete(a.records, r.owner)
+	}
+}
 
-// Holdings returns every address in use, sorted by address, then owner.
-func (a *Allocator) Holdings() []Holding { return nil }
+// poolsLocked returns the pools of family that namespace may use, the first to be used first.
+func (a *Allocator) poolsLocked(namespace string, family Family) []*pool {
+	var out []*pool
+	for _, name := range a.config.PoolsOf(namespace) {
+		out = append(out, a.spaces[family].pools[name])
+	}
+	return out
+}
 
-// Holds returns the addresses that owner has, sorted.
-func (a *Allocator) Holds(owner string) []netip.Addr { return nil }
+// poolLocked returns the pool of owner's namespace that has addr, or nil.
+func (a *Allocator) poolLocked(owner string, addr netip.Addr) *pool {
+	for _, p := range a.poolsLocked(a.records[owner].namespace, FamilyOf(addr)) {
+		if p.extent.has(number(addr)) || p.dhcp && addr.IsUnspecified() {
+			return p
+		}
+	}
+	return nil
+}
 
-// Stats is the use of one family of one pool. Excluded addresses don't count unless they are in use: Used and Free make Size.
-type Stats struct {
-	Pool   string
-	Family Family
-	Size   Count
-	Used   Count
-	Free   Count
-	// Shared is the part of Used that more than one Service has.
-	Shared int
-	// DHCP tells that the pool gives 0.0.0.0 or :: to any number of Services; Used counts them.
-	DHCP bool
+// insideLocked returns the addresses that are in a pool of their Service's namespace, in order.
+func (a *Allocator) insideLocked() []Holding {
+	return slices.DeleteFunc(a.holdingsLocked(), func(h Holding) bool { return h.Pool == "" || h.Addr.IsUnspecified() })
+}
+
+// newlyExcludedLocked returns the addresses in use that before left alone, in order.
+func (a *Allocator) newlyExcludedLocked(before exclusions) []Holding {
+	return slices.DeleteFunc(a.holdingsLocked(), func(h Holding) bool {
+		_, was := before.find(h.Addr)
+		return h.By == "" || was
+	})
+}
+
+func (a *Allocator) holdingsLocked() []Holding {
+	var out []Holding
+	for _, r := range a.records {
+		for _, h := range r.holds {
+			one := Holding{Addr: h.addr, Owner: r.owner}
+			if p := a.poolLocked(r.owner, h.addr); p != nil {
+				one.Pool = p.name
+			}
+			if !h.addr.IsUnspecified() {
+				one.By, _ = a.excluded.find(h.addr)
+			}
+			out = append(out, one)
+		}
+	}
+	slices.SortFunc(out, func(a, b Holding) int { return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Owner, b.Owner)) })
+	return out
 }

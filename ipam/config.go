@@ -2,7 +2,6 @@ package ipam
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,6 +127,9 @@ func (p Pool) Elements(precedence Precedence) []Element {
 // KeepGood returns c in which every key with a wrong value says what it said in previous. Where previous had no such key, what is right
 // of the value stays in force. Of the exclusions, those of both stay.
 func (c Config) KeepGood(previous Config) Config {
+	if len(c.broken) == 0 {
+		return c
+	}
 	old := previous.Data()
 	data := c.Data()
 	for key := range c.broken {
@@ -192,19 +194,4 @@ func formatElements(elements []Element) string {
 		texts[i] = e.String()
 	}
 	return strings.Join(texts, ",")
-}
-
-// Element is one element of a pool's list: a CIDR, a range or a single address. Both ends belong to it and are of one family.
-type Element struct {
-	First, Last netip.Addr
-	// CIDR tells that it was written as a CIDR, of which skip-end-ips-in-cidr leaves out the ends.
-	CIDR bool
-}
-
-// DHCP reports whether the element is the marker 0.0.0.0/32 or ::/128, which stands for an address by DHCP.
-func (e Element) DHCP() bool { return e.First == e.Last && e.First.IsUnspecified() }
-
-// Contains reports whether addr is one of the element's addresses.
-func (e Element) Contains(addr netip.Addr) bool {
-	return addr.BitLen() == e.First.BitLen() && e.First.Compare(addr) <= 0 && addr.Compare(e.Last) <= 0
 }

@@ -51,3 +51,10 @@ func (n uint128) minus(d uint64) uint128 {
 	lo, borrow := bits.Sub64(n.lo, d, 0)
 	return uint128{n.hi - borrow, lo}
 }
+
+func least(a, b uint128) uint128 {
+	if a.less(b) {
+		return a
+	}
+	return b
+}

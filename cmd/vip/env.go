@@ -78,3 +78,14 @@ func FlagFor(variable string) (string, error) {
 	}
 	return "", fmt.Errorf("environment variable %s has no flag", variable)
 }
+
+// FlagsWithoutEffect returns the flags, without dashes, of names that are only still, or already, known.
+func FlagsWithoutEffect() []string {
+	var out []string
+	for _, s := range settings() {
+		if s.state != stateActive && s.flag != "" {
+			out = append(out, s.flag)
+		}
+	}
+	return out
+}

@@ -1,7 +1,8 @@
 // Command cluster is a Kubernetes control plane in one binary: kube-apiserver,
 // kube-proxy and etcd, chosen by the first argument. Test beds and the demo run
 // it; it is never shipped. It is a module of its own, so that the Kubernetes
-// server code and its replace block stay out of the product's go.mod.
+// server code and its replace block stay out of the product's go.mod; what both
+// modules use has the same versions in both, so that one build cache serves both.
 //
 // It adds nothing to the programs it contains: their flags follow the first
 // argument as they would follow the program's name.
@@ -22,9 +23,8 @@ func main() {
 	if len(os.Args) < 2 {
 		usage()
 	}
-	name := os.Args[1]
-	os.Args = append([]string{name}, os.Args[2:]...)
-	switch name {
+	os.Args = os.Args[1:]
+	switch os.Args[0] {
 	case "etcd":
 		etcdmain.Main(os.Args)
 	case "kube-apiserver":

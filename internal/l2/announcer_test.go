@@ -1,0 +1,251 @@
+package l2_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"daymark/internal/l2"
+	"daymark/internal/vip"
+)
+
+func (w lan) addr(text string, left time.Duration) vip.Address {
+	a := netip.MustParseAddr(text)
+	v := vip.Address{Prefix: netip.PrefixFrom(a, a.BitLen()), Link: w.near}
+	if left != 0 {
+		v.Until = time.Now().Add(left)
+	}
+	return v
+}
+
+func set(t *testing.T, a *l2.Announcer, want ...vip.Address) {
+	t.Helper()
+	if err := a.Set(t.Context(), want); err != nil {
+		t.Error(err)
+	}
+}
+
+var families = map[string]struct {
+	family l2.Family
+	addr   string
+}{"ARP": {l2.IPv4, "198.18.0.10"}, "NDP": {l2.IPv6, "fd00::10"}}
+
+// stranger is a station that is not on this machine.
+var stranger = l2.MAC{2, 0, 0, 0, 0, 0xaa}
+
+// onEach runs a behaviour for ARP and NDP, in memory and really.
+func onEach(t *testing.T, behave func(t *testing.T, w lan, f l2.Family, addr string)) {
+	t.Parallel()
+	for name, f := range families {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, w lan) { behave(t, w, f.family, f.addr) })
+		})
+	}
+}
+
+func TestTakeOverIsAnnouncedAtOnceAndAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{})
+		addr, start := w.addr(text, 0), time.Now()
+		set(t, a, addr)
+		wait(3500 * time.Millisecond)
+		got := far.rounds(addr)
+		for i, at := range []time.Duration{0, 100, 300, 1000, 3000} {
+			if i >= len(got) {
+				t.Fatalf("%d announcements, want at least 5", len(got))
+			}
+			// A starved machine may be late, never early.
+			if d := got[i].Sub(start) - at*time.Millisecond; d < 0 || d > 60*time.Millisecond {
+				t.Errorf("announcement %d came at %v, want %v ms", i, got[i].Sub(start), int(at))
+			}
+		}
+		if len(got) > 6 {
+			t.Errorf("%d announcements within 3.5 s", len(got))
+		}
+		forms := l2.Announcements(addr.Prefix.Addr(), far.about(addr)[0].MAC)
+		for i, form := range forms {
+			if got := far.about(addr)[i].frame; string(got[:len(form)]) != string(form) {
+				t.Errorf("form %d is % x, want % x", i, got, form)
+			}
+		}
+	})
+}
+
+func TestSlowRefresh(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{Period: time.Millisecond})
+		addr := w.addr(text, 0)
+		set(t, a, addr)
+		wait(3500 * time.Millisecond)
+		before := len(far.rounds(addr))
+		wait(2 * time.Second)
+		if n := len(far.rounds(addr)) - before; n < 3 || n > 4 {
+			t.Errorf("%d announcements in 2 s at the shortest period of %v", n, l2.LeastPeriod)
+		}
+	})
+}
+
+func TestWithdrawnIsSilent(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{})
+		gone, kept := w.addr(text, 0), w.addr("198.18.0.11", 0)
+		set(t, a, gone, kept)
+		wait(150 * time.Millisecond)
+		set(t, a, kept)
+		wait(20 * time.Millisecond)
+		before := len(far.about(gone))
+		wait(time.Second)
+		if after := len(far.about(gone)); before == 0 || after != before {
+			t.Errorf("%d frames before it was withdrawn, %d after", before, after-before)
+		}
+	})
+}
+
+func TestRenewedRightAnnouncesNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{})
+		set(t, a, w.addr(text, 2*time.Second))
+		wait(500 * time.Millisecond)
+		before := len(far.rounds(w.addr(text, 0)))
+		for range 4 {
+			set(t, a, w.addr(text, 2*time.Second))
+			wait(100 * time.Millisecond)
+		}
+		if n := len(far.rounds(w.addr(text, 0))); before != 3 || n != before {
+			t.Errorf("%d announcements before renewing, %d while", before, n-before)
+		}
+	})
+}
+
+func TestNothingAfterTheRightHasRunOut(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{})
+		addr := w.addr(text, 500*time.Millisecond)
+		set(t, a, addr)
+		wait(1500 * time.Millisecond)
+		got := far.about(addr)
+		for _, h := range got {
+			if h.at.After(addr.Until.Add(20 * time.Millisecond)) { // the way to the other end
+				t.Errorf("announced %v after the right had run out", h.at.Sub(addr.Until))
+			}
+		}
+		if len(got) == 0 {
+			t.Error("never announced")
+		}
+		// Others may have had it meanwhile: it is new again.
+		set(t, a, w.addr(text, time.Minute))
+		wait(50 * time.Millisecond)
+		if len(far.about(addr)) == len(got) {
+			t.Error("not announced when the right was won again")
+		}
+	})
+}
+
+func TestAnnouncedAgainWhenTheLinkIsBack(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{Period: time.Hour})
+		addr := w.addr(text, 0)
+		set(t, a, addr)
+		wait(3200 * time.Millisecond)
+		w.down()
+		wait(100 * time.Millisecond)
+		before := len(far.rounds(addr))
+		w.up()
+		wait(500 * time.Millisecond)
+		if n := len(far.rounds(addr)) - before; n < 3 {
+			t.Errorf("%d announcements within 0.5 s of the link's return, want 3", n)
+		}
+	})
+}
+
+func TestProbe(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{})
+		key, start := w.addr(text, 0).Key(), time.Now()
+		if err := a.Probe(t.Context(), key); err != nil {
+			t.Error("free:", err)
+		}
+		if took := time.Since(start); took < 200*time.Millisecond || took > 300*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		asked := far.about(w.addr(text, 0))
+		if len(asked) != 3 || asked[0].Kind != l2.Query {
+			t.Errorf("asked %d times: %v", len(asked), asked)
+		}
+		for kind, answer := range map[l2.Kind][]byte{
+			l2.Claim: l2.Announcements(key.Addr, stranger)[0],
+			l2.Query: l2.ProbeFrame(key.Addr, stranger),
+		} {
+			result := make(chan error, 1)
+			go func() { result <- a.Probe(t.Context(), key) }()
+			wait(30 * time.Millisecond)
+			if err := far.Send(answer); err != nil {
+				t.Error(err)
+			}
+			var conflict *l2.Conflict
+			if err := <-result; !errors.As(err, &conflict) || conflict.Kind != kind || conflict.MAC != stranger || conflict.Key != key {
+				t.Errorf("in use: %v", err)
+			}
+		}
+	})
+}
+
+func TestForeignClaimsAreHeardAndDefendedOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		news := make(chan l2.Heard, 100)
+		far, a := w.station(t, f), w.start(t, l2.Config{Heard: func(h l2.Heard) { news <- h }})
+		addr := w.addr(text, time.Minute)
+		set(t, a, addr)
+		wait(3200 * time.Millisecond)
+		for range 5 {
+			if err := far.Send(l2.Announcements(addr.Prefix.Addr(), stranger)[0]); err != nil {
+				t.Error(err)
+			}
+		}
+		wait(100 * time.Millisecond)
+		if len(news) != 1 {
+			t.Fatalf("told %d times of five claims at once", len(news))
+		}
+		if h := <-news; h.Key != addr.Key() || h.MAC != stranger || h.Kind != l2.Claim {
+			t.Errorf("heard %+v", h)
+		}
+		before := len(far.about(addr))
+		if !a.Defend(addr.Key()) || a.Defend(addr.Key()) {
+			t.Error("defence must happen once, and not again within 10 s")
+		}
+		wait(20 * time.Millisecond)
+		if len(far.about(addr)) == before {
+			t.Error("nothing sent in defence")
+		}
+		set(t, a, w.addr(text, -time.Second))
+		if a.Defend(addr.Key()) {
+			t.Error("defended without a right")
+		}
+	})
+}
+
+func TestListenHearsTheSuccessorOfAWithdrawnAddress(t *testing.T) {
+	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
+		far, a := w.station(t, f), w.start(t, l2.Config{})
+		addr := w.addr(text, 0)
+		set(t, a, addr)
+		heard, stop, err := a.Listen(addr.Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		set(t, a)
+		if err := far.Send(l2.Announcements(addr.Prefix.Addr(), stranger)[0]); err != nil {
+			t.Error(err)
+		}
+		select {
+		case h := <-heard:
+			if h.MAC != stranger {
+				t.Errorf("heard %v", h)
+			}
+		case <-time.After(time.Second):
+			t.Error("heard nothing")
+		}
+	})
+}

@@ -1,0 +1,242 @@
+package l2_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"daymark/internal/l2"
+	"daymark/internal/vip"
+)
+
+// lan is a wire with two ends, in memory or in the kernel: the announcer is on the one, everybody else on the other.
+type lan struct {
+	l2.Network
+	near, far string
+	down, up  func() // of the near end
+}
+
+// onBoth runs a behaviour in memory, where time is exact, and on a veth pair of the kernel.
+func onBoth(t *testing.T, behave func(t *testing.T, w lan)) {
+	t.Run("simulated", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { behave(t, simulated()) })
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		near := fmt.Sprintf("v%x", time.Now().UnixNano()&0xffffffff)
+		far := near + "p"
+		ip(t, "link add "+near+" type veth peer name "+far)
+		t.Cleanup(func() { ip(t, "link del "+near) })
+		ip(t, "link set "+far+" up")
+		ip(t, "link set "+near+" up")
+		behave(t, lan{l2.Sockets{}, near, far,
+			func() { ip(t, "link set "+near+" down") }, func() { ip(t, "link set "+near+" up") }})
+	})
+}
+
+// wire is a LAN in memory.
+type wire struct {
+	mu    sync.Mutex
+	links []l2.Link
+	ports map[*end]bool
+	watch []chan struct{}
+	opens int // how many ports were opened
+}
+
+func simulated() lan {
+	w := &wire{ports: map[*end]bool{}, links: []l2.Link{
+		{Name: "near", Index: 1, MAC: l2.MAC{2, 0, 0, 0, 0, 1}, Running: true},
+		{Name: "far", Index: 2, MAC: l2.MAC{2, 0, 0, 0, 0, 2}, Running: true},
+	}}
+	return lan{w, "near", "far", func() { w.run("near", false) }, func() { w.run("near", true) }}
+}
+
+func (w *wire) run(name string, up bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.links {
+		if w.links[i].Name == name {
+			w.links[i].Running = up
+		}
+	}
+	for _, c := range w.watch {
+		c <- struct{}{}
+	}
+}
+
+func (w *wire) find(name string) (l2.Link, error) {
+	i := slices.IndexFunc(w.links, func(l l2.Link) bool { return l.Name == name })
+	if i < 0 {
+		return l2.Link{}, errors.New("no such link")
+	}
+	return w.links[i], nil
+}
+
+func (w *wire) Open(link string, family l2.Family) (l2.Port, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.opens++
+	if link == "lo" {
+		return nil, l2.ErrNoNeighbours
+	}
+	l, err := w.find(link)
+	if err != nil {
+		return nil, err
+	}
+	e := &end{wire: w, link: l, family: family, in: make(chan []byte, 1<<14), closed: make(chan struct{})}
+	w.ports[e] = true
+	return e, nil
+}
+
+func (w *wire) Watch(ctx context.Context, changed func([]l2.Link)) error {
+	c := make(chan struct{}, 16)
+	w.mu.Lock()
+	w.watch = append(w.watch, c)
+	w.mu.Unlock()
+	for {
+		w.mu.Lock()
+		links := slices.Clone(w.links)
+		w.mu.Unlock()
+		// Both ends are in one memory, but of two stations.
+		changed(slices.DeleteFunc(links, func(l l2.Link) bool { return l.Name == "far" }))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c:
+		}
+	}
+}
+
+type end struct {
+	wire   *wire
+	link   l2.Link
+	family l2.Family
+	in     chan []byte
+	closed chan struct{}
+}
+
+func (e *end) MAC() l2.MAC { return e.link.MAC }
+
+func (e *end) Send(frame []byte) error {
+	e.wire.mu.Lock()
+	defer e.wire.mu.Unlock()
+	if l, err := e.wire.find(e.link.Name); err != nil || !l.Running {
+		return l2.ErrLinkDown
+	}
+	for p := range e.wire.ports {
+		if p.link.Name != e.link.Name && p.family == e.family {
+			p.in <- slices.Clone(frame)
+		}
+	}
+	return nil
+}
+
+func (e *end) Receive(frame []byte) (int, error) {
+	select {
+	case b := <-e.in:
+		return copy(frame, b), nil
+	case <-e.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (e *end) Close() error {
+	e.wire.mu.Lock()
+	defer e.wire.mu.Unlock()
+	delete(e.wire.ports, e)
+	close(e.closed)
+	return nil
+}
+
+// station is what hears, and can say, anything at the far end.
+type station struct {
+	l2.Port
+	mu     sync.Mutex
+	frames []heard
+}
+
+type heard struct {
+	l2.Heard
+	frame []byte
+	at    time.Time
+}
+
+func (w lan) station(t *testing.T, family l2.Family) *station {
+	t.Helper()
+	port, err := w.Open(w.far, family)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &station{Port: port}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 2048)
+		for {
+			n, err := port.Receive(b)
+			if errors.Is(err, l2.ErrLinkDown) {
+				continue
+			}
+			if err != nil {
+				return
+			}
+			h, _ := l2.Parse(b[:n])
+			s.mu.Lock()
+			s.frames = append(s.frames, heard{h, slices.Clone(b[:n]), time.Now()})
+			s.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = port.Close()
+		<-done
+	})
+	return s
+}
+
+// about returns the frames heard so far about an address.
+func (s *station) about(a vip.Address) []heard {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.frames), func(h heard) bool { return h.Addr != a.Prefix.Addr() })
+}
+
+// rounds returns when the announcements about an address were heard, counting both forms of one as one.
+func (s *station) rounds(a vip.Address) []time.Time {
+	var out []time.Time
+	for _, h := range s.about(a) {
+		if len(out) == 0 || h.at.Sub(out[len(out)-1]) > 40*time.Millisecond {
+			out = append(out, h.at)
+		}
+	}
+	return out
+}
+
+// start runs an announcer until the test ends.
+func (w lan) start(t *testing.T, cfg l2.Config) *l2.Announcer {
+	t.Helper()
+	cfg.Network = w.Network
+	a, err := l2.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error("Run:", err)
+		}
+	})
+	wait(10 * time.Millisecond)
+	return a
+}
+
+// wait lets time pass: at once in memory, really on a real link.
+func wait(d time.Duration) { <-time.After(d) }

@@ -1,0 +1,205 @@
+package l2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Sockets is the [Network] of the kernel's packet sockets (packet(7)), which needs CAP_NET_RAW.
+type Sockets struct{}
+
+// Open opens a packet socket that hears nothing but what concerns its family.
+func (Sockets) Open(link string, family Family) (Port, error) {
+	ifi, err := net.InterfaceByName(link)
+	if err != nil {
+		return nil, err
+	}
+	if len(ifi.HardwareAddr) != len(MAC{}) || ifi.Flags&net.FlagLoopback != 0 || noARP(link) {
+		return nil, ErrNoNeighbours
+	}
+	protocol, filter := unix.ETH_P_ARP, arpFilter()
+	if family == IPv6 {
+		protocol, filter = unix.ETH_P_IPV6, ndFilter()
+	}
+	program, err := bpf.Assemble(filter)
+	if err != nil {
+		return nil, fmt.Errorf("assembling the filter: %w", err)
+	}
+	conn, err := packet.Listen(ifi, packet.Raw, protocol, &packet.Config{Filter: program})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &socket{conn, raw, MAC(ifi.HardwareAddr), ifi.Index}, nil
+}
+
+// noARP reports whether a link speaks no neighbour protocol, as a tunnel: [net.Interface] doesn't tell.
+func noARP(link string) bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	request, err := unix.NewIfreq(link)
+	if err != nil || unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, request) != nil {
+		return false
+	}
+	return request.Uint16()&unix.IFF_NOARP != 0
+}
+
+type socket struct {
+	*packet.Conn
+	raw   syscall.RawConn
+	mac   MAC
+	index int
+}
+
+// MAC implements [Port].
+func (s *socket) MAC() MAC { return s.mac }
+
+// Send implements [Port]. It goes past the runtime's poller, which would wait for room and so send later than was right.
+func (s *socket) Send(frame []byte) error {
+	to := unix.SockaddrLinklayer{Ifindex: s.index, Halen: 6}
+	copy(to.Addr[:], frame[:6])
+	to.Protocol = uint16(frame[12]) | uint16(frame[13])<<8 // network order
+	var result error
+	err := s.raw.Control(func(fd uintptr) { result = unix.Sendto(int(fd), frame, unix.MSG_DONTWAIT, &to) })
+	return linkError(errors.Join(err, result))
+}
+
+// Receive implements [Port].
+func (s *socket) Receive(frame []byte) (int, error) {
+	n, _, err := s.ReadFrom(frame)
+	if errors.Is(err, os.ErrClosed) {
+		err = errors.Join(err, net.ErrClosed)
+	}
+	return n, linkError(err)
+}
+
+func linkError(err error) error {
+	if errors.Is(err, unix.ENETDOWN) {
+		return ErrLinkDown
+	}
+	return err
+}
+
+// Offsets in an Ethernet frame for the filters.
+const (
+	atARP       = etherSize
+	atNext      = etherSize + 6
+	atICMP      = etherSize + ipv6Size
+	outgoing    = 4 // PACKET_OUTGOING
+	wholePacket = frameSize
+)
+
+// foreign are the first instructions of each filter: frames of our own and of VLANs that the kernel has no link for are
+// dropped. The last two of the filter are accept and drop; size is how many lie between.
+func foreign(size int) []bpf.Instruction {
+	drop := func(passed int) uint8 { return uint8(size + 4 - passed) }
+	return []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: outgoing, SkipTrue: drop(1)},
+		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: drop(3)},
+	}
+}
+
+func arpFilter() []bpf.Instruction {
+	const size = 6
+	return append(foreign(size),
+		bpf.LoadAbsolute{Off: atARP, Size: 4}, // hardware type and protocol type
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x00010800, SkipTrue: 5},
+		bpf.LoadAbsolute{Off: atARP + 4, Size: 2}, // sizes
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x0604, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: atARP + 6, Size: 2}, // operation
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: uint32(arpReply), SkipTrue: 1},
+		bpf.RetConstant{Val: wholePacket},
+		bpf.RetConstant{Val: 0},
+	)
+}
+
+func ndFilter() []bpf.Instruction {
+	const size = 5
+	return append(foreign(size),
+		bpf.LoadAbsolute{Off: atNext, Size: 2}, // next header and hop limit
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protoICMPv6<<8 | hopLimit, SkipTrue: 4},
+		bpf.LoadAbsolute{Off: atICMP, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpNS, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpNA, SkipTrue: 1},
+		bpf.RetConstant{Val: wholePacket},
+		bpf.RetConstant{Val: 0},
+	)
+}
+
+// Watch implements [Network]: the kernel's notifications say that something changed, a fresh look says what.
+func (Sockets) Watch(ctx context.Context, changed func([]Link)) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("watching links: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "netlink")
+	defer func() { _ = file.Close() }()
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
+		return fmt.Errorf("watching links: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) })
+	defer stop()
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watching links: %w", err)
+	}
+	for {
+		links, err := links()
+		if err != nil {
+			return err
+		}
+		changed(links)
+		err = raw.Read(awaitNews)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("watching links: %w", err)
+		}
+	}
+}
+
+// awaitNews reads everything there is and reports whether there was anything. Lost notifications are news too.
+func awaitNews(fd uintptr) bool {
+	var b [1 << 12]byte
+	for any := false; ; any = true {
+		switch _, err := unix.Read(int(fd), b[:]); err {
+		case nil, unix.EINTR, unix.ENOBUFS:
+		default:
+			return any || err != unix.EAGAIN
+		}
+	}
+}
+
+func links() ([]Link, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("reading links: %w", err)
+	}
+	out := make([]Link, 0, len(all))
+	for _, ifi := range all {
+		l := Link{Name: ifi.Name, Index: ifi.Index, Running: ifi.Flags&net.FlagUp != 0 && ifi.Flags&net.FlagRunning != 0}
+		if len(ifi.HardwareAddr) == len(l.MAC) {
+			l.MAC = MAC(ifi.HardwareAddr)
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}

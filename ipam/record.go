@@ -1,0 +1,79 @@
+package ipam
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// record is a Service: what it has, and what it waits for.
+type record struct {
+	owner, namespace string
+	ports            []Port // sorted, each once; replaced, never changed
+	holds            []hold
+	since            uint64 // when it began to wait; 0 = it doesn't
+	wait             wait
+}
+
+// hold is an address that a Service has; the address is in use as long as it is given or shown.
+type hold struct {
+	addr  netip.Addr
+	given bool // by Ensure, or before Replay
+	shown bool // by the API server
+	// Until Commit or Rollback: fresh was given by the last Ensure, leaving is given up by it.
+	fresh, leaving bool
+	requested      bool // by the user
+	clash          bool // its ports have changed and are another's here: it has to go
+
+	// What it claims of the address: see space.
+	ports  []Port
+	shares bool
+}
+
+// wait is what a refused Service waits for.
+type wait struct {
+	pools   []string
+	addrs   []netip.Addr
+	quota   bool
+	partial bool // it has got one family and would like the other
+}
+
+func (r *record) hold(addr netip.Addr) *hold {
+	for i := range r.holds {
+		if r.holds[i].addr == addr {
+			return &r.holds[i]
+		}
+	}
+	return nil
+}
+
+func (r *record) drop(addr netip.Addr) {
+	r.holds = slices.DeleteFunc(r.holds, func(h hold) bool { return h.addr == addr })
+}
+
+// given reports whether r has an address by right.
+func (r *record) given() bool {
+	return slices.ContainsFunc(r.holds, func(h hold) bool { return h.given })
+}
+
+func comparePorts(a, b Port) int {
+	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+}
+
+// sortPorts returns ports sorted, each once, in a slice of its own.
+func sortPorts(ports []Port) []Port {
+	out := slices.Clone(ports)
+	slices.SortFunc(out, comparePorts)
+	return slices.Compact(out)
+}
+
+// beyond returns the ports of a that b lacks; both are sorted.
+func beyond(a, b []Port) []Port {
+	var out []Port
+	for _, port := range a {
+		if _, ok := slices.BinarySearchFunc(b, port, comparePorts); !ok {
+			out = append(out, port)
+		}
+	}
+	return out
+}

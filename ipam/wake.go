@@ -1,0 +1,87 @@
+package ipam
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// gain is the room that was made since someone was told.
+type gain struct {
+	pools      map[string]bool
+	addrs      map[netip.Addr]bool
+	namespaces map[string]bool
+}
+
+// gainLocked notes that there is more room at addr, or "" or in the quota of namespace.
+func (a *Allocator) gainLocked(addr netip.Addr, namespace string) {
+	if len(a.waiting) == 0 {
+		return
+	}
+	if a.gained.pools == nil {
+		a.gained = gain{pools: map[string]bool{}, addrs: map[netip.Addr]bool{}, namespaces: map[string]bool{}}
+	}
+	a.gained.addrs[addr] = true
+	a.gained.namespaces[namespace] = true
+	a.spaces[FamilyOf(addr)].each(number(addr), func(p *pool) { a.gained.pools[p.name] = true })
+}
+
+// wakeLocked returns those who wait for what was gained, and forgets what was gained.
+func (a *Allocator) wakeLocked() []string {
+	g := a.gained
+	a.gained = gain{}
+	if g.pools == nil {
+		return nil
+	}
+	return a.waitersLocked(func(r *record) bool {
+		return r.wait.quota && g.namespaces[r.namespace] ||
+			slices.ContainsFunc(r.wait.pools, func(name string) bool { return g.pools[name] }) ||
+			slices.ContainsFunc(r.wait.addrs, func(addr netip.Addr) bool { return g.addrs[addr] })
+	})
+}
+
+func (a *Allocator) everyoneLocked() []string {
+	a.gained = gain{}
+	return a.waitersLocked(func(*record) bool { return true })
+}
+
+// waitersLocked returns the owners of the waiting records that ok likes, in the order in which they came.
+func (a *Allocator) waitersLocked(ok func(*record) bool) []string {
+	var list []*record
+	for _, r := range a.waiting {
+		if ok(r) {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b *record) int { return cmp.Compare(a.since, b.since) })
+	var out []string
+	for _, r := range list {
+		out = append(out, r.owner)
+	}
+	return out
+}
+
+// waitLocked lets r wait for what refusals name; none means that it is content.
+func (a *Allocator) waitLocked(r *record, refusals Refusals, partial bool) {
+	r.wait = wait{partial: partial}
+	for _, one := range refusals {
+		switch one.Reason {
+		case Exhausted:
+			r.wait.pools = append(r.wait.pools, one.Pools...)
+		case Taken:
+			r.wait.addrs = append(r.wait.addrs, one.Addr)
+		case OverQuota:
+			r.wait.quota = true
+		}
+	}
+	if len(refusals) == 0 {
+		r.since = 0
+		delete(a.waiting, r.owner)
+		return
+	}
+	if r.since == 0 {
+		a.clock++
+		r.since = a.clock
+	}
+	a.waiting[r.owner] = r
+}

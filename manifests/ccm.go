@@ -1,0 +1,172 @@
+package manifests
+
+import (
+	"cmp"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Names of the cloud-controller-manager's objects; kube-vip-cloud-provider's.
+const (
+	ccmDeployment     = "kube-vip-cloud-provider"
+	ccmServiceAccount = "kube-vip-cloud-controller"
+	ccmRole           = "system:kube-vip-cloud-controller-role"
+	ccmBinding        = "system:kube-vip-cloud-controller-binding"
+	ccmLease          = "kube-vip-cloud-controller"
+	ccmPort           = 10258
+)
+
+// CCM is what the cloud-controller-manager's objects are made from.
+type CCM struct {
+	Image     string // with its tag
+	Namespace string // empty means [DefaultNamespace]
+	Replicas  int32  // 0 means 2: one works, one stands by
+	// Args are added behind the flags that are always given.
+	Args []string
+	Env  []EnvVar
+	// ConfigMap is the name of the pools' ConfigMap, ConfigMapNamespace where it is; empty means kubevip in [DefaultNamespace].
+	ConfigMap, ConfigMapNamespace string
+	// NodeBGP is on when BGP configuration is written to Nodes' annotations.
+	NodeBGP bool
+	// Secrets are what the program reads, such as BGP passwords.
+	Secrets []Secret
+}
+
+// CloudControllerManager returns the ServiceAccount, its rights, the Deployment, and an example of the pools' ConfigMap.
+func CloudControllerManager(c CCM) ([]byte, error) {
+	c.Namespace = cmp.Or(c.Namespace, DefaultNamespace)
+	c.ConfigMap = cmp.Or(c.ConfigMap, "kubevip")
+	c.ConfigMapNamespace = cmp.Or(c.ConfigMapNamespace, DefaultNamespace)
+	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: ccmServiceAccount, Namespace: c.Namespace}
+	objects := []any{
+		serviceAccount(ccmServiceAccount, c.Namespace),
+		clusterRoleObject(ccmRole, c.clusterRules()),
+		clusterBinding(ccmBinding, ccmRole, subject),
+		role(ccmServiceAccount, c.Namespace, []rbacv1.PolicyRule{
+			rule("coordination.k8s.io", "leases", "get", "list", "watch", "create", "update", "patch"),
+		}),
+		binding(ccmServiceAccount, c.Namespace, ccmServiceAccount, "Role", subject),
+		// Who may ask for metrics is decided by the API server, whose settings are read here.
+		binding(ccmServiceAccount+"-auth", DefaultNamespace, "extension-apiserver-authentication-reader", "Role", subject),
+	}
+	objects = append(objects, c.secretRoles(subject)...)
+	objects = append(objects, c.configRole(subject)...)
+	objects = append(objects, c.deployment(), c.exampleConfig())
+	return render(objects...)
+}
+
+func (c CCM) clusterRules() []rbacv1.PolicyRule {
+	nodes := rule("", "nodes", "get", "list", "watch")
+	if c.NodeBGP {
+		nodes.Verbs = append(nodes.Verbs, "patch")
+	}
+	return []rbacv1.PolicyRule{
+		rule("", "services", "get", "list", "watch", "update", "patch"),
+		rule("", "services/status", "update", "patch"),
+		nodes,
+		rule("networking.k8s.io", "servicecidrs", "get", "list", "watch"),
+		rule("", "events", "create", "patch", "update"),
+		rule("authentication.k8s.io", "tokenreviews", "create"),
+		rule("authorization.k8s.io", "subjectaccessreviews", "create"),
+	}
+}
+
+// configRole lets the pools be watched: a watch of one object, by name.
+func (c CCM) configRole(subject rbacv1.Subject) []any {
+	pools := rule("", "configmaps", "get", "list", "watch")
+	pools.ResourceNames = []string{c.ConfigMap}
+	name := ccmServiceAccount + "-pools"
+	return []any{
+		role(name, c.ConfigMapNamespace, []rbacv1.PolicyRule{pools}),
+		binding(name, c.ConfigMapNamespace, name, "Role", subject),
+	}
+}
+
+func (c CCM) secretRoles(subject rbacv1.Subject) []any {
+	r := Rights{Secrets: c.Secrets}
+	name := ccmServiceAccount + "-secrets"
+	var out []any
+	for _, namespace := range r.namespaces() {
+		out = append(out, role(name, namespace, r.rulesIn(namespace)), binding(name, namespace, name, "Role", subject))
+	}
+	return out
+}
+
+func (c CCM) deployment() *appsv1.Deployment {
+	// kube-vip-cloud-provider's selector: it can't be changed in a Deployment that is there already.
+	selector := map[string]string{"app": "kube-vip", "component": "kube-vip-cloud-provider"}
+	replicas := cmp.Or(c.Replicas, 2)
+	podLabels := map[string]string{"app.kubernetes.io/name": ccmDeployment}
+	for key, value := range selector {
+		podLabels[key] = value
+	}
+	return &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: metav1.ObjectMeta{Name: ccmDeployment, Namespace: c.Namespace, Labels: podLabels},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: selector},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: podLabels}, Spec: c.podSpec()},
+		},
+	}
+}
+
+func (c CCM) podSpec() corev1.PodSpec {
+	yes, no := true, false
+	user := int64(65532)
+	var env []corev1.EnvVar
+	for _, e := range c.Env {
+		env = append(env, corev1.EnvVar{Name: e.Name, Value: e.Value})
+	}
+	return corev1.PodSpec{
+		ServiceAccountName: ccmServiceAccount,
+		PriorityClassName:  "system-cluster-critical",
+		// It gives the first nodes what they need to become ready, so it waits for nothing that a node may lack.
+		Tolerations: []corev1.Toleration{
+			{Key: "node-role.kubernetes.io/control-plane", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
+			{Key: "node-role.kubernetes.io/master", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
+			{Key: "node.cloudprovider.kubernetes.io/uninitialized", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
+		},
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Containers: []corev1.Container{{
+			Name:            ccmDeployment,
+			Image:           c.Image,
+			ImagePullPolicy: corev1.PullIfNotPresent,
+			Command:         []string{"/kube-vip-cloud-provider"},
+			Args:            append([]string{"--leader-elect-resource-name=" + ccmLease, "--leader-elect-resource-namespace=" + c.Namespace}, c.Args...),
+			Env:             env,
+			Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+				corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
+			}},
+			SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			},
+			LivenessProbe: &corev1.Probe{
+				ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+					Path: "/healthz", Port: intstr.FromInt32(ccmPort), Scheme: corev1.URISchemeHTTPS,
+				}},
+				PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 3, InitialDelaySeconds: 10,
+			},
+		}},
+	}
+}
+
+func (c CCM) exampleConfig() *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Name: c.ConfigMap, Namespace: c.ConfigMapNamespace},
+		Data: map[string]string{
+			"range-global": "192.0.2.100-192.0.2.199", // documentation's addresses: RFC 5737
+			"cidr-default": "192.0.2.200/29",
+		},
+	}
+}
