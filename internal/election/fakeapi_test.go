@@ -1,0 +1,409 @@
+package election_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+)
+
+// api is as much of an API server as electors speak to: Leases with compare-and-swap on one global resourceVersion, quorum
+// reads, and watches that deliver every event in its order. Its clients each have a path of their own, with a delay and
+// faults. It keeps time by the clock of the test's bubble, so everything runs in testing/synctest.
+type api struct {
+	mu       sync.Mutex
+	version  int
+	objects  map[string]*coordinationv1.Lease
+	history  []change
+	oldest   int           // watches from before this version are answered with 410
+	grown    chan struct{} // closed and replaced when history grows
+	requests map[string]int
+}
+
+type change struct {
+	version int
+	event   watch.EventType
+	lease   *coordinationv1.Lease
+}
+
+func newAPI() *api {
+	return &api{version: 100, objects: map[string]*coordinationv1.Lease{}, grown: make(chan struct{}), requests: map[string]int{}}
+}
+
+var leaseResource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
+
+func (a *api) record(event watch.EventType, lease *coordinationv1.Lease) *coordinationv1.Lease {
+	a.version++
+	lease = lease.DeepCopy()
+	lease.ResourceVersion = strconv.Itoa(a.version)
+	for _, t := range []*metav1.MicroTime{lease.Spec.AcquireTime, lease.Spec.RenewTime} {
+		if t != nil {
+			t.Time = t.Truncate(time.Microsecond)
+		}
+	}
+	key := lease.Namespace + "/" + lease.Name
+	if event == watch.Deleted {
+		delete(a.objects, key)
+	} else {
+		a.objects[key] = lease
+	}
+	a.history = append(a.history, change{a.version, event, lease})
+	close(a.grown)
+	a.grown = make(chan struct{})
+	return lease.DeepCopy()
+}
+
+func (a *api) create(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests["create"]++
+	if _, ok := a.objects[lease.Namespace+"/"+lease.Name]; ok {
+		return nil, apierrors.NewAlreadyExists(leaseResource, lease.Name)
+	}
+	if lease.ResourceVersion != "" {
+		return nil, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	}
+	return a.record(watch.Added, lease), nil
+}
+
+func (a *api) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests["update"]++
+	old, ok := a.objects[lease.Namespace+"/"+lease.Name]
+	if !ok {
+		return nil, apierrors.NewNotFound(leaseResource, lease.Name)
+	}
+	if lease.ResourceVersion != old.ResourceVersion {
+		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
+	}
+	return a.record(watch.Modified, lease), nil
+}
+
+func (a *api) get(namespace, name string) (*coordinationv1.Lease, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests["get"]++
+	if lease, ok := a.objects[namespace+"/"+name]; ok {
+		return lease.DeepCopy(), nil
+	}
+	return nil, apierrors.NewNotFound(leaseResource, name)
+}
+
+// delete is what kubectl does by hand.
+func (a *api) delete(namespace, name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if lease, ok := a.objects[namespace+"/"+name]; ok {
+		a.record(watch.Deleted, lease)
+	}
+}
+
+// edit changes a lease by hand.
+func (a *api) edit(namespace, name string, change func(*coordinationv1.Lease)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lease := a.objects[namespace+"/"+name].DeepCopy()
+	change(lease)
+	a.record(watch.Modified, lease)
+}
+
+func (a *api) list(match func(*coordinationv1.Lease) bool) *coordinationv1.LeaseList {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests["list"]++
+	out := &coordinationv1.LeaseList{ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(a.version)}}
+	for _, key := range slices.Sorted(maps.Keys(a.objects)) {
+		if lease := a.objects[key]; match(lease) {
+			out.Items = append(out.Items, *lease.DeepCopy())
+		}
+	}
+	return out
+}
+
+// since returns the changes after version, or a channel that is closed when there are any.
+func (a *api) since(version int) ([]change, chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(a.history, version+1, func(c change, v int) int { return cmp.Compare(c.version, v) })
+	return a.history[i:], a.grown
+}
+
+func (a *api) compact() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.oldest = a.version
+}
+
+func (a *api) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, c := range a.requests {
+		n += c
+	}
+	return n
+}
+
+// path is one client's way to the API server.
+type path struct {
+	api *api
+
+	mu      sync.Mutex
+	delay   func() time.Duration // one way; nil is 1 ms
+	mended  chan struct{}        // nil while nothing is cut; closed when it is mended
+	refuse  error                // every request is answered with it
+	stalled chan struct{}        // like mended, for what watches deliver
+	broken  chan struct{}        // closed and replaced to end every watch
+	lose    int                  // so many answers are lost, though the requests were done
+}
+
+func newPath(a *api) *path { return &path{api: a, broken: make(chan struct{})} }
+
+// cut makes requests and watches hang until mend.
+func (p *path) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mended == nil {
+		p.mended = make(chan struct{})
+	}
+}
+
+func (p *path) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mended != nil {
+		close(p.mended)
+		p.mended = nil
+	}
+}
+
+// stall holds back what watches deliver, until unstall or until the watch is made anew.
+func (p *path) stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = make(chan struct{})
+}
+
+func (p *path) setDelay(d func() time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+func (p *path) setRefuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = err
+}
+
+func (p *path) loseAnswers(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose = n
+}
+
+func (p *path) breakWatches() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.broken)
+	p.broken = make(chan struct{})
+	p.stalled = nil
+}
+
+// way takes as long as the path does, hangs while it is cut, and ends with ctx.
+func (p *path) way(ctx context.Context) error {
+	p.mu.Lock()
+	d := time.Millisecond
+	if p.delay != nil {
+		d = p.delay()
+	}
+	p.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		p.mu.Lock()
+		mended := p.mended
+		p.mu.Unlock()
+		if mended == nil {
+			return nil
+		}
+		select {
+		case <-mended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func request[T any](ctx context.Context, p *path, do func() (T, error)) (out T, err error) {
+	if err := p.way(ctx); err != nil {
+		return out, err
+	}
+	p.mu.Lock()
+	refuse := p.refuse
+	p.mu.Unlock()
+	if refuse != nil {
+		return out, refuse
+	}
+	out, err = do()
+	p.mu.Lock()
+	lost := p.lose > 0
+	if lost {
+		p.lose--
+	}
+	p.mu.Unlock()
+	if lost {
+		<-ctx.Done()
+		var none T
+		return none, ctx.Err()
+	}
+	if err := p.way(ctx); err != nil {
+		var none T
+		return none, err
+	}
+	return out, err
+}
+
+// Leases makes a path a client.
+func (p *path) Leases(namespace string) coordinationv1client.LeaseInterface {
+	return leases{path: p, namespace: namespace}
+}
+
+type leases struct {
+	coordinationv1client.LeaseInterface // what is not used panics
+	path                                *path
+	namespace                           string
+}
+
+func (l leases) Create(ctx context.Context, lease *coordinationv1.Lease, _ metav1.CreateOptions) (*coordinationv1.Lease, error) {
+	lease = lease.DeepCopy()
+	lease.Namespace = l.namespace
+	return request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.create(lease) })
+}
+
+func (l leases) Update(ctx context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	lease = lease.DeepCopy()
+	return request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.update(lease) })
+}
+
+func (l leases) Get(ctx context.Context, name string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
+	return request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.get(l.namespace, name) })
+}
+
+func (l leases) match(o metav1.ListOptions) func(*coordinationv1.Lease) bool {
+	selector, err := labels.Parse(o.LabelSelector)
+	if err != nil {
+		panic(err)
+	}
+	name, named := strings.CutPrefix(o.FieldSelector, "metadata.name=")
+	return func(lease *coordinationv1.Lease) bool {
+		return lease.Namespace == l.namespace && (!named || lease.Name == name) && selector.Matches(labels.Set(lease.Labels))
+	}
+}
+
+func (l leases) List(ctx context.Context, o metav1.ListOptions) (*coordinationv1.LeaseList, error) {
+	if o.ResourceVersion != "" {
+		panic("a list with a resourceVersion may be old")
+	}
+	return request(ctx, l.path, func() (*coordinationv1.LeaseList, error) { return l.path.api.list(l.match(o)), nil })
+}
+
+func (l leases) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	from, err := strconv.Atoi(o.ResourceVersion)
+	if err != nil {
+		return nil, apierrors.NewBadRequest("a watch without a resourceVersion")
+	}
+	if _, err := request(ctx, l.path, func() (struct{}, error) { return struct{}{}, nil }); err != nil {
+		return nil, err
+	}
+	l.path.mu.Lock()
+	broken := l.path.broken
+	l.path.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	w := &stream{events: make(chan watch.Event), cancel: cancel}
+	go w.run(ctx, l.path, from, l.match(o), broken)
+	return w, nil
+}
+
+type stream struct {
+	events chan watch.Event
+	cancel context.CancelFunc
+}
+
+func (s *stream) Stop()                          { s.cancel() }
+func (s *stream) ResultChan() <-chan watch.Event { return s.events }
+
+func (s *stream) run(ctx context.Context, p *path, from int, match func(*coordinationv1.Lease) bool, broken chan struct{}) {
+	defer close(s.events)
+	send := func(e watch.Event) bool {
+		if p.way(ctx) != nil {
+			return false
+		}
+		p.mu.Lock()
+		stalled := p.stalled
+		p.mu.Unlock()
+		if stalled != nil {
+			select {
+			case <-stalled:
+			case <-broken:
+				return false
+			case <-ctx.Done():
+				return false
+			}
+		}
+		select {
+		case s.events <- e:
+			return true
+		case <-broken:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for {
+		p.api.mu.Lock()
+		gone := from < p.api.oldest
+		p.api.mu.Unlock()
+		if gone {
+			send(watch.Event{Type: watch.Error, Object: &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusGone, Reason: metav1.StatusReasonExpired}})
+			return
+		}
+		changes, grown := p.api.since(from)
+		for _, c := range changes {
+			from = c.version
+			if match(c.lease) && !send(watch.Event{Type: c.event, Object: c.lease.DeepCopy()}) {
+				return
+			}
+		}
+		if len(changes) > 0 {
+			continue
+		}
+		select {
+		case <-grown:
+		case <-broken:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

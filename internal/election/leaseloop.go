@@ -1,0 +1,391 @@
+package election
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// phase is where a node stands with a lease.
+type phase string
+
+const (
+	following phase = "following" // another holds it, or nobody does
+	holding   phase = "holding"
+	preparing phase = "preparing" // holding, and waiting until nothing is announced any more, to pass it
+	passed    phase = "passed"    // a successor was named, this node still answers
+	dropping  phase = "dropping"  // waiting until nothing is in the kernel any more, to release it
+)
+
+// leaseLoop is one run of a Lease. All of it belongs to the goroutine of run.
+type leaseLoop struct {
+	*Lease
+	ap      *applier
+	req     *requests
+	watch   *watcher
+	started time.Time
+	settled bool // Apply may be called
+	stopBy  time.Time
+
+	// What is known of the object.
+	known    bool
+	lease    *coordinationv1.Lease // nil when there is none
+	last     *coordinationv1.Lease // the newest there was
+	rv       uint64
+	learned  time.Time     // when the newest was learned
+	changed  time.Time     // when the newest change by whomever was seen
+	jitter   time.Duration // of this node after that change
+	adopted  incarnation   // the process of this identity and host that held when this one started
+	needRead bool
+	retryAt  time.Time // no request before
+	failing  bool      // the last request failed
+	echoed   time.Time // when the watch last told anything
+
+	// What is held.
+	phase    phase
+	renewed  time.Time // when the last successful renewal was sent
+	failover bool
+	how      string    // of the attempt to take it
+	from     Candidate // who held it before
+	since    time.Time
+	shown    []Right
+	give     handover
+}
+
+func newLeaseLoop(work context.Context, l *Lease, apply Apply) *leaseLoop {
+	return &leaseLoop{
+		Lease: l,
+		ap:    newApplier(apply, l.cfg.Log),
+		req:   newRequests(work, l.cfg.request()),
+		watch: &watcher{
+			leases:   l.leases.client,
+			selector: metav1.ListOptions{FieldSelector: "metadata.name=" + l.cfg.Name},
+			timeout:  l.cfg.request(),
+			longest:  l.cfg.RetryPeriod,
+			log:      l.cfg.Log,
+			events:   make(chan event, 16),
+			stale:    make(chan struct{}, 1),
+		},
+		started: time.Now(),
+		echoed:  time.Now(),
+		phase:   following,
+	}
+}
+
+func (l *leaseLoop) run(ctx context.Context) {
+	done := ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		l.cfg.thaw()
+		next, over := l.step(time.Now(), ctx.Err() != nil)
+		if over {
+			return
+		}
+		timer.Reset(time.Until(next))
+		select {
+		case a := <-l.req.answers:
+			l.cfg.thaw()
+			l.req.busy = false
+			l.answered(a, time.Now())
+		case e := <-l.watch.events:
+			l.cfg.thaw()
+			l.saw(e, time.Now())
+		case <-l.ap.applied:
+		case <-l.wake:
+		case <-timer.C:
+		case <-done:
+			done = nil
+		}
+	}
+}
+
+// step does what is due at now and returns when it wants to be called again at the latest, or that all is over.
+func (l *leaseLoop) step(now time.Time, stopping bool) (next time.Time, over bool) {
+	w := l.wants()
+	if stopping && l.stopBy.IsZero() {
+		l.stopBy = now.Add(l.cfg.LeaseDuration)
+	}
+	if l.cfg.Peers != nil {
+		l.cfg.Peers.Stand(l.Name(), len(w.names) > 0 && !w.yielded && !stopping)
+	}
+	if l.phase == holding || l.phase == preparing {
+		if end := l.withdrawAt(); !now.Before(end) {
+			l.lose("deadline")
+		} else {
+			next = end
+		}
+	}
+	due := alarm{now: now, next: earlier(next, now.Add(l.cfg.LeaseDuration))}
+	if l.needRead && !l.req.busy && due.reached(l.retryAt) {
+		l.req.send("read", 0, l.leases.read())
+	}
+	switch l.phase {
+	case following:
+		over = l.follow(&due, w, stopping)
+	case holding:
+		l.hold(&due, w, stopping)
+	case preparing:
+		l.prepare(&due, w)
+	case passed:
+		l.linger(&due, w)
+	case dropping:
+		l.drop(&due)
+	}
+	if stopping {
+		over = over || due.reached(l.stopBy)
+	}
+	return due.next, over
+}
+
+// withdrawAt returns when a holder that was not able to renew withdraws.
+func (l *leaseLoop) withdrawAt() time.Time {
+	return earlier(l.renewed.Add(l.cfg.RenewDeadline), l.cfg.fence(l.renewed))
+}
+
+// show asks for rights and reports whether they are true already.
+func (l *leaseLoop) show(rights []Right) bool {
+	l.cfg.Metrics.rights(l.Name(), rights)
+	l.shown = rights
+	return l.ap.has(l.ap.set(rights))
+}
+
+// follow waits for the lease to be free.
+func (l *leaseLoop) follow(due *alarm, w wants, stopping bool) (over bool) {
+	predecessor := l.known && l.lease != nil && holder(l.lease) == l.cfg.Identity && l.adoptable()
+	l.settled = l.settled || stopping || l.known && !predecessor || due.reached(l.started.Add(l.cfg.LeaseDuration))
+	applied := l.settled && l.show(nil)
+	if stopping {
+		return applied && !l.req.busy
+	}
+	if len(w.names) == 0 || !l.known || l.needRead || l.req.busy {
+		return false
+	}
+	at, how := l.takeable()
+	if w.yielded {
+		at = later(at, l.changed).Add(l.cfg.RetryPeriod)
+	}
+	if !due.reached(later(at, l.retryAt)) {
+		return false
+	}
+	l.how, l.from = how, Candidate{}
+	if l.lease != nil {
+		l.from = Candidate{holder(l.lease), l.lease.Annotations[incarnationAnnotation]}
+	}
+	l.write("take", l.term())
+	return false
+}
+
+// takeable returns from when on this node may try to take the lease, and how it would come by it.
+func (l *leaseLoop) takeable() (at time.Time, how string) {
+	seen := l.lease
+	if seen == nil {
+		seen = l.last // deleted: its holder may live, and makes it again
+	}
+	switch {
+	case seen == nil:
+		return time.Time{}, "free"
+	case holder(seen) == "":
+		return l.changed.Add(l.jitter), "free"
+	case l.mine(seen):
+		return time.Time{}, "passed"
+	case holder(seen) == l.cfg.Identity && l.adoptable():
+		return time.Time{}, "adopted"
+	}
+	return l.changed.Add(duration(seen, l.cfg.LeaseDuration) + l.jitter), "failover"
+}
+
+// mine reports whether lease names this process.
+func (l *leaseLoop) mine(lease *coordinationv1.Lease) bool {
+	return holder(lease) == l.cfg.Identity && incarnation(lease.Annotations[incarnationAnnotation]) == l.self
+}
+
+// adoptable reports whether the lease still names the predecessor of this process.
+func (l *leaseLoop) adoptable() bool {
+	return l.adopted != "" && incarnation(l.lease.Annotations[incarnationAnnotation]) == l.adopted
+}
+
+// term is this node's as holder.
+func (l *leaseLoop) term() term {
+	return term{holder: l.cfg.Identity, incarnation: l.self, annotations: l.cfg.Annotations}
+}
+
+// write sends the write of t over what is known of the lease, and returns it.
+func (l *leaseLoop) write(kind string, t term) *coordinationv1.Lease {
+	if l.lease == nil {
+		next := l.leases.next(l.last, t)
+		l.req.send(kind, 0, l.leases.create(next))
+		return next
+	}
+	next := l.leases.next(l.lease, t)
+	l.req.send(kind, 0, l.leases.update(next))
+	return next
+}
+
+// hold keeps the lease renewed.
+func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
+	if stopping || len(w.names) == 0 || w.yielded && len(l.candidates()) > 0 {
+		l.part(due, w)
+		return
+	}
+	rights := make([]Right, len(w.names))
+	for i, name := range w.names {
+		rights[i] = Right{Claim: name, Until: l.cfg.fence(l.renewed), Failover: l.failover}
+	}
+	l.show(rights)
+	if due.reached(l.echoed.Add(l.cfg.RenewDeadline)) {
+		l.echoed = due.now
+		signal(l.watch.stale) // it does not even tell of this node's own renewals
+	}
+	at := l.retryAt
+	if l.lease != nil {
+		at = later(at, l.renewed.Add(l.cfg.RetryPeriod))
+	}
+	if !l.req.busy && !l.needRead && due.reached(at) {
+		l.write("renew", l.term())
+	}
+}
+
+// lose ends what is held without a word to others: it is theirs already, or will be.
+func (l *leaseLoop) lose(why string) {
+	l.cfg.Log.Info("lost", "why", why, "holder", holder(l.lease))
+	l.cfg.Metrics.lose(l.Name(), why, len(l.shown))
+	l.phase, l.how = following, "free"
+	l.show(nil)
+}
+
+// answered takes in what became of a request.
+func (l *leaseLoop) answered(a answer, now time.Time) {
+	if a.kind != "read" {
+		l.cfg.Metrics.wrote(l.Name(), now.Sub(a.sent), a.err)
+	}
+	switch {
+	case a.err == nil:
+		l.needRead = false
+		l.observe(a.lease, a.sent, now)
+	case a.kind == "read" && apierrors.IsNotFound(a.err):
+		l.needRead = false
+		l.observe(nil, a.sent, now)
+		return
+	case contradicted(a.err):
+		// Somebody else wrote, and the watch has not told yet.
+		l.needRead = true
+		signal(l.watch.stale)
+		return
+	default:
+		l.failed(a, now)
+		return
+	}
+	l.failing = false
+	switch a.kind {
+	case "take", "renew":
+		l.gained(a.sent, now)
+	case "pass":
+		l.letIn(a.sent)
+	case "release":
+		l.cfg.Log.Info("released")
+		l.phase = following
+	}
+}
+
+// failed takes in that it is not known what became of a request.
+func (l *leaseLoop) failed(a answer, now time.Time) {
+	l.needRead = l.needRead || a.kind != "renew"
+	l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
+	if l.phase == following {
+		l.retryAt = now.Add(l.cfg.RetryPeriod)
+	}
+	if !l.failing {
+		l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)
+	}
+	l.failing = true
+}
+
+// gained takes in that a write of this node as the holder was sent at sent and succeeded. Nobody else held the lease since
+// the one before, whatever time has passed: the write compared the resourceVersion.
+func (l *leaseLoop) gained(sent, now time.Time) {
+	if !now.Before(earlier(l.cfg.fence(sent), sent.Add(l.cfg.RenewDeadline))) || !l.mine(l.lease) {
+		return // too late to be of use: it is taken or renewed once more
+	}
+	l.renewed = sent
+	if l.phase == following {
+		l.give = handover{}
+		l.phase, l.failover, l.settled = holding, l.how == "failover", true
+		l.since = now
+		l.cfg.Log.Info("elected", "how", l.how, "process", short(l.self))
+		l.cfg.Metrics.gain(l.Name(), l.how, len(l.wants().names))
+	}
+}
+
+// saw takes in what the watch tells.
+func (l *leaseLoop) saw(e event, now time.Time) {
+	l.echoed = now
+	if !e.listed {
+		if e.lease.Name == l.cfg.Name && version(e.lease) > l.rv {
+			l.rv = version(e.lease)
+			if e.deleted {
+				l.take(nil, now)
+			} else {
+				l.take(e.lease, now)
+			}
+		}
+		return
+	}
+	for i := range e.list {
+		if e.list[i].Name == l.cfg.Name {
+			l.observe(&e.list[i], e.sent, now)
+			return
+		}
+	}
+	l.observe(nil, e.sent, now)
+}
+
+// observe takes in what a read sent at sent said. It may be older than what the watch has told meanwhile; but when it
+// contradicts what was known before it was sent, it is right (as after etcd was restored).
+func (l *leaseLoop) observe(lease *coordinationv1.Lease, sent, now time.Time) {
+	if l.known && !l.learned.Before(sent) && version(lease) < l.rv {
+		l.needRead = l.needRead || lease == nil
+		return
+	}
+	if lease != nil {
+		l.rv = version(lease)
+	}
+	l.take(lease, now)
+}
+
+// take makes lease, nil when there is none, what is known.
+func (l *leaseLoop) take(lease *coordinationv1.Lease, now time.Time) {
+	if !l.known && lease != nil && holder(lease) == l.cfg.Identity {
+		if i := incarnation(lease.Annotations[incarnationAnnotation]); i.sameHost(l.self) {
+			l.adopted = i
+		}
+	}
+	if lease != nil && (l.last == nil || lease.ResourceVersion != l.last.ResourceVersion) {
+		l.changed = now
+		l.jitter = rand.N(l.cfg.RetryPeriod/50 + 1)
+	}
+	l.known, l.learned, l.lease = true, now, lease
+	if lease != nil {
+		l.last = lease
+	}
+	l.setHolder(holder(lease))
+	l.judge()
+}
+
+// judge draws the consequences of what is known now.
+func (l *leaseLoop) judge() {
+	switch l.phase {
+	case holding, preparing:
+		if l.lease != nil && !l.mine(l.lease) && !l.give.wrote(l.lease) {
+			l.lose("usurped")
+		}
+	case passed, dropping:
+		if l.lease != nil && !l.mine(l.lease) && !l.give.wrote(l.lease) {
+			l.give.confirmed = true
+		}
+	}
+}

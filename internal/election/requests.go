@@ -1,0 +1,81 @@
+package election
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// requests sends one request at a time from a goroutine, each with a deadline, so that a hung connection holds nothing up.
+// It is owned by the elector's loop, which receives from answers and then says done.
+type requests struct {
+	ctx     context.Context
+	timeout time.Duration
+	answers chan answer
+	busy    bool
+	wg      sync.WaitGroup
+}
+
+// answer is what became of one request.
+type answer struct {
+	kind  string
+	seq   uint64
+	sent  time.Time // a moment before the request left
+	lease *coordinationv1.Lease
+	err   error
+}
+
+func newRequests(ctx context.Context, timeout time.Duration) *requests {
+	return &requests{ctx: ctx, timeout: timeout, answers: make(chan answer, 1)}
+}
+
+// send starts do. Nothing may be under way. kind and seq come back with the answer.
+func (r *requests) send(kind string, seq uint64, do func(context.Context) (*coordinationv1.Lease, error)) time.Time {
+	r.busy = true
+	sent := time.Now()
+	r.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
+		defer cancel()
+		lease, err := do(ctx)
+		r.answers <- answer{kind, seq, sent, lease, err}
+	})
+	return sent
+}
+
+// contradicted reports whether err says that the object is not what the request took it for, so that it must be read.
+func contradicted(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+}
+
+// version returns a resourceVersion as a number. Versions of one kind of object are comparable since Kubernetes 1.35
+// promises what etcd always did. What is no number is 0: older than everything.
+func version(lease *coordinationv1.Lease) uint64 {
+	if lease == nil {
+		return 0
+	}
+	v, err := strconv.ParseUint(lease.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// duration returns how long others wait for the holder of lease, or or when it does not say.
+func duration(lease *coordinationv1.Lease, or time.Duration) time.Duration {
+	if s := lease.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
+		return time.Duration(*s) * time.Second
+	}
+	return or
+}
+
+// holder returns the holder's identity; empty when the lease was released.
+func holder(lease *coordinationv1.Lease) string {
+	if lease == nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
