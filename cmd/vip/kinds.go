@@ -248,6 +248,21 @@ func webURL() kind[string] {
 	})
 }
 
+// server is how client-go takes the address of an API server: a URL or host:port.
+func server() kind[string] {
+	return checked("URL", func(s string) error {
+		if u, err := url.Parse(s); err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") {
+			return nil
+		}
+		if _, port, err := net.SplitHostPort(s); err == nil {
+			if _, err := whole(port, 1, 65535); err == nil {
+				return nil
+			}
+		}
+		return errors.New("neither a URL nor host:port")
+	})
+}
+
 // stringMap is a JSON object of strings.
 func stringMap() kind[map[string]string] {
 	return kind[map[string]string]{"JSON object", func(s string) (map[string]string, error) {

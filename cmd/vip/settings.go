@@ -115,7 +115,7 @@ func basicSettings() []setting {
 			binding: bind(text(), func(c *Config) *string { return &c.Kubernetes.File })},
 		{group: group, env: env("kubernetes_addr"), file: env("kubernetesAddr"),
 			help:    "URL of the API server, in place of the kubeconfig's",
-			binding: bind(text(), func(c *Config) *string { return &c.Kubernetes.Address })},
+			binding: bind(server(), func(c *Config) *string { return &c.Kubernetes.Address })},
 		{group: group, flag: "inCluster", def: "false",
 			help:    "use the pod's service account",
 			binding: bind(boolean(), func(c *Config) *bool { return &c.Kubernetes.InCluster })},
