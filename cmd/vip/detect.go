@@ -22,16 +22,20 @@ import (
 func detect(ctx context.Context, config *rest.Config, cp ControlPlane, log *slog.Logger) (string, error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var last error
 	for {
 		host, err := detectOnce(ctx, config, cp)
 		if err == nil {
 			log.Info("api server found", "addr", host)
 			return host, nil
 		}
+		if ctx.Err() == nil || last == nil { // an attempt that ctx cut short tells nothing
+			last = err
+		}
 		log.Warn("no api server found yet", "err", err)
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("finding the API server: %w", err)
+			return "", fmt.Errorf("finding the API server: %w", last)
 		case <-tick.C:
 		}
 	}

@@ -99,8 +99,12 @@ func dialer(patience time.Duration) func(ctx context.Context, network, address s
 		host, port, err := net.SplitHostPort(address)
 		if err == nil && host == localName {
 			for _, loopback := range []string{"127.0.0.1", "::1"} {
-				if conn, err := d.DialContext(ctx, network, net.JoinHostPort(loopback, port)); err == nil {
+				conn, err := d.DialContext(ctx, network, net.JoinHostPort(loopback, port))
+				if err == nil {
 					return conn, nil
+				}
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
 				}
 			}
 		}
