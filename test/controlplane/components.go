@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func (n *Node) StartEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.Etcd = n.Command(append(n.cluster.cfg.Programs.Etcd[:len(n.cluster.cfg.Programs.Etcd):len(n.cluster.cfg.Programs.Etcd)],
+	n.Etcd = n.Command(append(slices.Clone(n.cluster.cfg.Programs.Etcd),
 		"--name="+n.Name(), "--data-dir="+data, "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+etcdClients, "--advertise-client-urls="+etcdClients,
 		"--listen-peer-urls="+n.peerURL(), "--initial-advertise-peer-urls="+n.peerURL(),
@@ -119,22 +120,39 @@ func (n *Node) StartProxy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const path = "/etc/kubernetes/kube-proxy.conf"
-	if err := n.WriteFile(path, conf); err != nil {
+	if err := errors.Join(
+		n.WriteFile(proxyKubeconfig, conf),
+		n.WriteFile(proxyConfig, fmt.Appendf(nil, proxyTemplate, n.Name(), proxyKubeconfig, join(PodCIDRs))),
+	); err != nil {
 		return err
 	}
-	n.Proxy = n.Command(append(set.Proxy[:len(set.Proxy):len(set.Proxy)],
-		"--proxy-mode=nftables", "--kubeconfig="+path, "--hostname-override="+n.Name(),
-		"--cluster-cidr="+join(PodCIDRs), "--nodeport-addresses=primary",
-		// What is the machine's own, not the namespace's, is left alone.
-		"--conntrack-max-per-core=0", "--conntrack-min=0", "--oom-score-adj=0",
-		"--nftables-sync-period=10s", "--nftables-min-sync-period=100ms")...)
+	n.Proxy = n.Command(append(slices.Clone(set.Proxy), "--config="+proxyConfig)...)
 	n.Proxy.Label = "kube-proxy"
 	if err := n.Proxy.Start(); err != nil {
 		return err
 	}
 	return awaitHTTP(ctx, n.Proxy, httpClient(n.Host), "http://127.0.0.1:10256/healthz")
 }
+
+const (
+	proxyKubeconfig = "/etc/kubernetes/kube-proxy.conf"
+	proxyConfig     = "/etc/kubernetes/kube-proxy.yaml"
+)
+
+// proxyTemplate leaves alone what is the machine's own, not the namespace's
+// (conntrack's sizes, the process's OOM score), and is quicker than the default of a
+// second to do as it is told.
+const proxyTemplate = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: nftables
+hostnameOverride: %s
+clientConnection: {kubeconfig: %s, qps: 50, burst: 100}
+clusterCIDR: %s
+conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+oomScoreAdj: 0
+nftables: {minSyncPeriod: 100ms}
+nodePortAddresses: [primary]
+`
 
 func awaitReady(ctx context.Context, server *netns.Command, cfg *rest.Config) error {
 	client, err := rest.HTTPClientFor(cfg)

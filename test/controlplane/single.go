@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func NewSingle(ctx context.Context, lab *netns.Lab, set programs.Set) (*Single, 
 		return nil, err
 	}
 	clients, peers := "http://"+ports[1].String(), "http://"+ports[2].String()
-	s.Etcd = here.Command(append(set.Etcd[:len(set.Etcd):len(set.Etcd)],
+	s.Etcd = here.Command(append(slices.Clone(set.Etcd),
 		"--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+clients, "--advertise-client-urls="+clients, "--listen-peer-urls="+peers,
 		"--initial-advertise-peer-urls="+peers, "--initial-cluster=default="+peers)...)
