@@ -154,12 +154,14 @@ func (a *Allocator) leaveLocked(r *record, h *hold) {
 	if !addr.IsUnspecified() {
 		s := a.spaces[FamilyOf(addr)]
 		s.leave(r, h)
+		lighter := ""
 		if !s.holds(addr, r.namespace, nil) {
-			if a.held[r.namespace]--; a.held[r.namespace] == 0 {
-				delete(a.held, r.namespace)
+			lighter = r.namespace
+			if a.held[lighter]--; a.held[lighter] == 0 {
+				delete(a.held, lighter)
 			}
 		}
-		a.gainLocked(addr, r.namespace)
+		a.gainLocked(addr, lighter)
 	}
 	r.drop(addr)
 }

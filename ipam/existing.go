@@ -41,8 +41,9 @@ func (a *Allocator) Observe(e Existing) (wake []string, conflicts []Conflict) {
 // observeLocked records e; with replay, what e has counts as given.
 func (a *Allocator) observeLocked(e Existing, replay bool) []Conflict {
 	r := a.recordLocked(e.Owner, e.Namespace)
-	if !r.given() {
-		r.ports = sortPorts(e.Ports)
+	if ports := sortPorts(e.Ports); !r.given() && !slices.Equal(ports, r.ports) {
+		r.ports = ports
+		a.gainOwnerLocked(r)
 	}
 	given, shown := usable(e.Addrs), usable(slices.Concat(e.Addrs, e.Shown))
 	for _, addr := range shown {
@@ -79,6 +80,7 @@ func (a *Allocator) showLocked(r *record, addr netip.Addr) {
 	h := hold{addr: addr, shown: true}
 	a.enterLocked(r, &h)
 	r.holds = append(r.holds, h)
+	a.gainOwnerLocked(r)
 }
 
 // conflictLocked returns who is at addr beside whom. Services at one address whose ports differ are no conflict.

@@ -114,12 +114,13 @@ func (p *plan) refuse(addr netip.Addr) *Refusal {
 		r.Reason = NotInPool
 		return r
 	}
-	other, port := a.spaces[f].obstacle(addr, p.rec, p.rec.ports, a.config.Shares(p.rec.namespace))
+	shares := a.config.Shares(p.rec.namespace)
+	other, port := a.spaces[f].obstacle(addr, p.rec, p.rec.ports, shares)
 	if other == nil {
 		return nil
 	}
 	r.Reason, r.By = Taken, other.owner
-	if port != (Port{}) {
+	if shares && port != (Port{}) {
 		r.Detail = "both use " + port.String()
 	}
 	return r
@@ -192,8 +193,8 @@ func (p *plan) fill(lacking []Family) {
 			return
 		}
 	}
-	if p.either() && slices.ContainsFunc(refused, func(r Refusal) bool { return r.Reason != WrongFamily }) {
-		refused = slices.DeleteFunc(refused, func(r Refusal) bool { return r.Reason == WrongFamily })
+	if p.either() {
+		refused = anyFamily(refused)
 	}
 	refused = slices.CompactFunc(refused, func(a, b Refusal) bool { return a.Error() == b.Error() })
 	if p.request.Policy == PreferDualStack && len(p.take) > 0 {
@@ -201,6 +202,15 @@ func (p *plan) fill(lacking []Family) {
 		return
 	}
 	p.refusals = refused
+}
+
+// anyFamily returns why there is no address of either family: a family that the pools don't have is no reason unless they have none.
+func anyFamily(refused Refusals) Refusals {
+	rest := slices.DeleteFunc(slices.Clone(refused), func(r Refusal) bool { return r.Reason == WrongFamily })
+	if len(rest) == 0 && len(refused) > 0 {
+		return Refusals{{Reason: Exhausted, Pools: refused[0].Pools, Detail: "0 of 0 used"}}
+	}
+	return rest
 }
 
 // choose returns the address of f that the pools give next: one to share if the Service may and there is one.

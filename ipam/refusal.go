@@ -34,7 +34,7 @@ type Refusal struct {
 	Reason Reason
 	// Addr is the requested address; invalid when the Service asked for any.
 	Addr netip.Addr
-	// Family is the family that was asked for.
+	// Family is the family that was asked for; 0 when either would have done.
 	Family Family
 	// Pools are the pools that the namespace may use.
 	Pools []string
@@ -51,6 +51,9 @@ func (r Refusal) Error() string {
 	switch r.Reason {
 	case Exhausted:
 		text = fmt.Sprintf("no free %s address in %s", r.Family, pools)
+		if r.Family == 0 {
+			text = "no free address in " + pools
+		}
 	case NoPool:
 		text = "no pool for the namespace"
 	case WrongFamily:

@@ -11,19 +11,43 @@ type gain struct {
 	pools      map[string]bool
 	addrs      map[netip.Addr]bool
 	namespaces map[string]bool
+	owners     map[string]bool
 }
 
-// gainLocked notes that there is more room at addr, or "" or in the quota of namespace.
+// gainLocked notes that there is more room at addr, and in the quota of namespace unless it is "".
 func (a *Allocator) gainLocked(addr netip.Addr, namespace string) {
 	if len(a.waiting) == 0 {
 		return
 	}
-	if a.gained.pools == nil {
-		a.gained = gain{pools: map[string]bool{}, addrs: map[netip.Addr]bool{}, namespaces: map[string]bool{}}
-	}
+	a.openGainLocked()
 	a.gained.addrs[addr] = true
 	a.gained.namespaces[namespace] = true
+	if _, excluded := a.excluded.find(addr); excluded {
+		return
+	}
 	a.spaces[FamilyOf(addr)].each(number(addr), func(p *pool) { a.gained.pools[p.name] = true })
+}
+
+// gainOwnerLocked notes that r itself is no longer what it was when it was refused.
+func (a *Allocator) gainOwnerLocked(r *record) {
+	if r.since != 0 {
+		a.openGainLocked()
+		a.gained.owners[r.owner] = true
+	}
+}
+
+func (a *Allocator) openGainLocked() {
+	if a.gained.pools == nil {
+		a.gained = gain{map[string]bool{}, map[netip.Addr]bool{}, map[string]bool{}, map[string]bool{}}
+	}
+}
+
+// Wake returns the Services to try again because of what an [Allocator.Ensure] that was refused has made room for: its Service may have
+// given up a port. Every other change returns them itself.
+func (a *Allocator) Wake() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wakeLocked()
 }
 
 // wakeLocked returns those who wait for what was gained, and forgets what was gained.
@@ -34,7 +58,7 @@ func (a *Allocator) wakeLocked() []string {
 		return nil
 	}
 	return a.waitersLocked(func(r *record) bool {
-		return r.wait.quota && g.namespaces[r.namespace] ||
+		return g.owners[r.owner] || r.wait.quota && g.namespaces[r.namespace] ||
 			slices.ContainsFunc(r.wait.pools, func(name string) bool { return g.pools[name] }) ||
 			slices.ContainsFunc(r.wait.addrs, func(addr netip.Addr) bool { return g.addrs[addr] })
 	})
