@@ -17,9 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RFC 5881, 4 and 5.
+// RFC 5881, 4 and 5; RFC 5883, 5.
 const (
 	bfdPort       = 3784
+	bfdMultihop   = 4784
 	bfdSourcePort = 49152 // the lowest
 	bfdTTL        = 255
 )
@@ -96,7 +97,14 @@ func (b *bfdSpeaker) set(sessions map[string]session) {
 }
 
 func sameBFD(a, b session) bool {
-	return a.bfd == b.bfd && a.neighbor == b.neighbor && a.local == b.local && a.device == b.device
+	return a.bfd == b.bfd && a.neighbor == b.neighbor && a.local == b.local && a.device == b.device && bfdPortOf(a) == bfdPortOf(b)
+}
+
+func bfdPortOf(s session) uint16 {
+	if s.ttl > 0 {
+		return bfdMultihop
+	}
+	return bfdPort
 }
 
 // leave says on every session that it ends on purpose, and waits until that is sent.
@@ -192,7 +200,7 @@ func (b *bfdSpeaker) dial(ctx context.Context, s session) net.Conn {
 		local.IP = s.local.AsSlice()
 	}
 	dialer := net.Dialer{LocalAddr: local, Control: func(_, _ string, c syscall.RawConn) error { return b.prepare(c, s) }}
-	conn, err := dialer.DialContext(ctx, "udp", netip.AddrPortFrom(s.neighbor, bfdPort).String())
+	conn, err := dialer.DialContext(ctx, "udp", netip.AddrPortFrom(s.neighbor, bfdPortOf(s)).String())
 	if err != nil {
 		b.log.Debug("no socket for BFD", "peer", s.name, "err", err)
 		return nil
@@ -237,19 +245,21 @@ func (b *bfdSpeaker) closeLocked() {
 // listenLocked opens the ports to receive on. One that is taken, by another BFD daemon say, leaves its family without BFD: BGP goes on.
 func (b *bfdSpeaker) listenLocked() {
 	b.listeners = []net.PacketConn{}
-	for _, network := range []string{"udp4", "udp6"} {
-		l, err := net.ListenPacket(network, ":"+strconv.Itoa(bfdPort))
-		if err != nil {
-			b.log.Warn("no BFD", "family", network, "err", fmt.Errorf("opening the port for BFD: %w", err))
-			continue
+	for _, port := range []uint16{bfdPort, bfdMultihop} {
+		for _, network := range []string{"udp4", "udp6"} {
+			l, err := net.ListenPacket(network, ":"+strconv.Itoa(int(port)))
+			if err != nil {
+				b.log.Warn("no BFD", "family", network, "err", fmt.Errorf("opening the port for BFD: %w", err))
+				continue
+			}
+			b.listeners = append(b.listeners, l)
+			b.tasks.Go(func() { b.receive(l, network == "udp4", port) })
 		}
-		b.listeners = append(b.listeners, l)
-		b.tasks.Go(func() { b.receive(l, network == "udp4") })
 	}
 }
 
 // receive reads until l is closed.
-func (b *bfdSpeaker) receive(l net.PacketConn, isIPv4 bool) {
+func (b *bfdSpeaker) receive(l net.PacketConn, isIPv4 bool, port uint16) {
 	read := readerWithTTL(l, isIPv4)
 	buffer := make([]byte, 1500)
 	for {
@@ -258,14 +268,14 @@ func (b *bfdSpeaker) receive(l net.PacketConn, isIPv4 bool) {
 			return
 		}
 		source, ok := from.(*net.UDPAddr)
-		if !ok || ttl != bfdTTL { // from further away than a hop (RFC 5881, 5)
+		if !ok || port == bfdPort && ttl != bfdTTL { // from further away than a hop (RFC 5881, 5)
 			continue
 		}
 		packet, err := parseBFD(buffer[:n])
 		if err != nil {
 			continue
 		}
-		if p := b.find(source.AddrPort().Addr().Unmap(), packet.yours); p != nil {
+		if p := b.find(source.AddrPort().Addr().Unmap(), packet.yours); p != nil && bfdPortOf(p.session) == port {
 			select {
 			case p.packets <- packet:
 			default: // more than can be taken: as good as lost

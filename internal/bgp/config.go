@@ -139,7 +139,8 @@ const (
 	DefaultBFDMultiplier = 3
 )
 
-// BFD is fast detection that a router is gone, and by the router that we are (RFC 5880, asynchronous mode, one hop).
+// BFD is fast detection that a router is gone, and by the router that we are (RFC 5880, asynchronous mode; RFC 5881 for one
+// hop, RFC 5883 for a peer with multihop).
 type BFD struct {
 	Enabled bool
 	// MinRx and MinTx are RequiredMinRxInterval and DesiredMinTxInterval, whole milliseconds from 10 ms to 60 s.

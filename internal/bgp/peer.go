@@ -37,14 +37,8 @@ func (p Peer) validate() error {
 	if p.Link != "" && p.MultihopTTL != 0 {
 		fail("an unnumbered peer has no multihop")
 	}
-	if p.MultihopTTL != 0 && p.BFD.Enabled {
-		fail("BFD reaches one hop only (RFC 5881), and multihop is on")
-	}
 	if len(p.Password) > maxPassword {
 		fail("the password is longer than %d bytes", maxPassword)
-	}
-	if p.Password != "" && p.Link != "" {
-		fail("an unnumbered peer has no password: its address isn't known before it is heard")
 	}
 	if p.PasswordFile != "" && p.PasswordSecret != "" {
 		fail("passwordfile and secret exclude each other")

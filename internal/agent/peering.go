@@ -1,0 +1,267 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+
+	"daymark/annotations"
+	"daymark/internal/bgp"
+)
+
+// passwordPeriod is how often files and Secrets with passwords are read again, and a configuration that couldn't be applied is tried again.
+const passwordPeriod = 15 * time.Second
+
+// Peer is what [Peering] configures: a BGP speaker.
+type Peer interface {
+	// Configure makes c what the speaker goes by; nil ends every session. After an error the earlier configuration is in force.
+	Configure(ctx context.Context, c *bgp.Config) error
+}
+
+// PeeringConfig is what [Peering] works with.
+type PeeringConfig struct {
+	// Prefix is that of the Node's annotations that carry the configuration; empty means that Base has it all.
+	Prefix string
+	// Base is the configuration of the settings. With a Prefix, AS, source and peers come from the annotations; a peer that is in both takes
+	// port, next hops and BFD from here, and one that is here alone is added.
+	Base bgp.Config
+	// NodeName is the name of this Node, Namespace that of Secrets which are named without one.
+	NodeName, Namespace string
+	// Client reads the Node and Secrets. Nil is allowed without Prefix and Secrets.
+	Client  kubernetes.Interface
+	Speaker Peer
+	// Events tells on the Node what is wrong; may be nil.
+	Events record.EventRecorder
+	Logger *slog.Logger
+}
+
+// Peering keeps a BGP speaker configured: from the settings, from the Node's annotations as they change, and with passwords from files and Secrets.
+type Peering struct {
+	cfg  PeeringConfig
+	node chan *corev1.Node // the newest one; nil for deleted
+
+	mu      sync.Mutex // guards waiting
+	waiting string
+
+	// The fields below belong to the goroutine in Run.
+	set     annotations.NodeBGP // the last good one
+	active  bool                // something is configured, or is to be
+	applied *bgp.Config
+	known   map[string]bgp.Secret // passwords read before, by where they are
+	told    string                // the problem that the last Event told of
+}
+
+// NewPeering returns a Peering that does nothing before Run.
+func NewPeering(cfg PeeringConfig) *Peering {
+	p := &Peering{cfg: cfg, node: make(chan *corev1.Node, 1), known: map[string]bgp.Secret{}, active: cfg.Prefix == ""}
+	if cfg.Prefix != "" {
+		p.waiting = "waiting for BGP annotations"
+	}
+	return p
+}
+
+// Waiting returns why the speaker has no configuration yet, or none any more; "" when it has one.
+func (p *Peering) Waiting() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting
+}
+
+// Run follows until ctx ends; the speaker keeps its configuration then.
+func (p *Peering) Run(ctx context.Context) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	if p.cfg.Prefix != "" {
+		tasks.Go(func() error { return p.watch(ctx) })
+	}
+	tasks.Go(func() error {
+		p.loop(ctx)
+		return nil
+	})
+	return tasks.Wait()
+}
+
+// watch puts each version of the Node into the channel. It is one watch on one object.
+func (p *Peering) watch(ctx context.Context) error {
+	nodes, only := p.cfg.Client.CoreV1().Nodes(), fields.OneTermEqualSelector("metadata.name", p.cfg.NodeName).String()
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = only
+			return nodes.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = only
+			return nodes.Watch(ctx, o)
+		},
+	}
+	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, p.cfg.Client), &corev1.Node{}, 0, nil)
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    p.take,
+		UpdateFunc: func(_, obj any) { p.take(obj) },
+		DeleteFunc: func(any) { p.put(nil) },
+	})
+	if err != nil {
+		return fmt.Errorf("watching node %s: %w", p.cfg.NodeName, err)
+	}
+	informer.RunWithContext(ctx)
+	return nil
+}
+
+func (p *Peering) take(obj any) {
+	if node, ok := obj.(*corev1.Node); ok && node.Name == p.cfg.NodeName {
+		p.put(node)
+	}
+}
+
+// put replaces what waits in the channel; only the informer's goroutine calls it.
+func (p *Peering) put(node *corev1.Node) {
+	select {
+	case <-p.node:
+	default:
+	}
+	p.node <- node
+}
+
+func (p *Peering) loop(ctx context.Context) {
+	ticker := time.NewTicker(passwordPeriod)
+	defer ticker.Stop()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: p.cfg.NodeName}}
+	for {
+		p.apply(ctx, node)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case newer := <-p.node:
+			if newer == nil {
+				newer = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: p.cfg.NodeName}}
+			}
+			node = newer
+			p.read(node)
+		}
+	}
+}
+
+// read takes in the Node's annotations. A malformed value leaves the last good set in force, a missing key ends what it is missing for.
+func (p *Peering) read(node *corev1.Node) {
+	set, err := annotations.ParseNodeBGP(p.cfg.Prefix, node.Annotations)
+	switch {
+	case err == nil:
+		p.told = ""
+		p.set, p.active = set, true
+		p.wait("")
+	case errors.Is(err, annotations.ErrIncomplete) && (!p.active || len(set.Peers) == 0):
+		if p.active {
+			p.cfg.Logger.Warn("BGP annotations removed", "node", node.Name)
+		}
+		p.set, p.active = annotations.NodeBGP{}, false
+		p.wait("waiting for BGP annotations: " + strings.TrimPrefix(err.Error(), annotations.ErrIncomplete.Error()+": "))
+	case errors.Is(err, annotations.ErrIncomplete):
+		p.set = set
+		p.tell(node, "BGPAnnotationsIncomplete", err.Error())
+	default:
+		p.tell(node, "BGPAnnotationsInvalid", err.Error()+"; the last good configuration stays in force")
+	}
+}
+
+func (p *Peering) wait(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = why
+}
+
+// tell tells of a problem, once.
+func (p *Peering) tell(node *corev1.Node, reason, text string) {
+	if p.told == text {
+		return
+	}
+	p.told = text
+	p.cfg.Logger.Warn("BGP configuration", "node", node.Name, "err", text)
+	if p.cfg.Events != nil {
+		p.cfg.Events.Event(node, corev1.EventTypeWarning, reason, text)
+	}
+}
+
+// apply configures the speaker if there is anything new.
+func (p *Peering) apply(ctx context.Context, node *corev1.Node) {
+	if !p.active {
+		if p.applied != nil {
+			p.configure(ctx, node, nil)
+		}
+		return
+	}
+	c := p.config()
+	peers, err := p.passwords(ctx, c.Peers)
+	if err != nil && ctx.Err() == nil {
+		p.tell(node, "BGPPasswordMissing", err.Error())
+	}
+	c.Peers = peers
+	if p.applied != nil && reflect.DeepEqual(*p.applied, c) {
+		return
+	}
+	p.configure(ctx, node, &c)
+}
+
+func (p *Peering) configure(ctx context.Context, node *corev1.Node, c *bgp.Config) {
+	if err := p.cfg.Speaker.Configure(ctx, c); err != nil {
+		if ctx.Err() == nil {
+			p.tell(node, "BGPConfigurationRefused", err.Error())
+		}
+		return
+	}
+	p.applied = c
+	if c != nil {
+		p.cfg.Logger.Info("BGP configured", "asn", c.ASN, "peers", len(c.Peers))
+	}
+}
+
+// config is what the settings and the annotations say together.
+func (p *Peering) config() bgp.Config {
+	c := p.cfg.Base
+	c.Peers = slices.Clone(c.Peers)
+	if p.cfg.Prefix == "" {
+		return c
+	}
+	base := c.Peers
+	c.Peers = nil
+	c.ASN = p.set.Peers[0].LocalASN
+	for _, n := range p.set.Peers {
+		if !c.RouterID.IsValid() && c.RouterLink == "" && n.Source.Is4() {
+			c.RouterID = n.Source
+		}
+		peer := bgp.Peer{Addr: n.Peer}
+		if i := slices.IndexFunc(base, func(b bgp.Peer) bool { return b.Name() == peer.Name() }); i >= 0 {
+			peer = base[i]
+			base = slices.Delete(base, i, i+1)
+		}
+		peer.ASN, peer.LocalASN, peer.Source = n.PeerASN, n.LocalASN, netip.Addr{}
+		if n.Source.Is4() == n.Peer.Is4() {
+			peer.Source = n.Source
+		}
+		if n.Password != "" {
+			peer.Password, peer.PasswordFile, peer.PasswordSecret = bgp.Secret(n.Password), "", ""
+		}
+		if n.Multihop && peer.MultihopTTL == 0 {
+			peer.MultihopTTL = bgp.DefaultMultihopTTL
+		}
+		c.Peers = append(c.Peers, peer)
+	}
+	c.Peers = append(c.Peers, base...)
+	return c
+}
