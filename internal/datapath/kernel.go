@@ -4,9 +4,8 @@
 // chosen as a source address (preferred lifetime 0), makes no route to a subnet (IFA_F_NOPREFIXROUTE), and is fenced: an
 // address whose right ends carries a lifetime that ends no later, so that a frozen or killed agent loses it.
 //
-// It believes the kernel and nothing else: it reads everything once, at [Open], then follows the kernel's notifications; a
-// request changes what it believes only through the notification that comes of it. What somebody takes away is put back,
-// also what the kernel drops when a link goes down.
+// It believes the kernel and nothing else: it reads everything once, at [Open], then follows the kernel's answers and
+// notifications. What somebody takes away is put back, also what the kernel drops when a link goes down.
 //
 // It doesn't decide which addresses a node should have, announces nothing, and never changes a sysctl.
 package datapath
@@ -293,13 +292,17 @@ func (k *Kernel) noteWrite(o op, at slot, start time.Time, was, repair bool) {
 		w.ends = start.Add(time.Duration(o.valid) * time.Second)
 	}
 	k.state.written[at] = w
+	adopted := was && !k.state.ours(k.state.addrs[at][0])
+	// The kernel tells of a new IPv6 address a moment later, when its work queue has made it usable.
+	o.seen = start
+	k.state.apply(event{entry: &o.entry})
 	switch {
 	case !was && repair:
 		k.metrics.restored.Inc()
 		k.log.Warn("put back an address that was taken away", "addr", o.prefix, "link", o.key.Link)
 	case !was:
 		k.log.Info("held", "addr", o.prefix, "link", o.key.Link)
-	case !k.state.ours(k.state.addrs[at][0]):
+	case adopted:
 		k.log.Info("adopted an unmarked address", "addr", o.prefix, "link", o.key.Link)
 	}
 }

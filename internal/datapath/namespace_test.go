@@ -16,7 +16,11 @@ var inside = flag.Bool("inside-namespace", false, "the tests run in a network na
 // TestMain runs everything again in a user and network namespace of its own, where any user may change addresses.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *inside {
+	switch {
+	case *hold != "":
+		fmt.Fprintln(os.Stderr, beHolder())
+		os.Exit(1)
+	case *inside:
 		os.Exit(m.Run())
 	}
 	cmd := exec.Command(os.Args[0], append(os.Args[1:], "-inside-namespace")...)
@@ -39,7 +43,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-func ip(t *testing.T, args string) string {
+func ip(t testing.TB, args string) string {
 	t.Helper()
 	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
 	if err != nil {

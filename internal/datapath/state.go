@@ -24,8 +24,7 @@ type mark struct {
 	metric uint32
 }
 
-// state is what is true in the kernel, as it told us, and what should be. Only apply and load change what is true: an
-// answer to a request is no more than a promise that an event follows.
+// state is what is true in the kernel, as it told us, and what should be. Only apply and load change what is true.
 type state struct {
 	mark          mark
 	loopbackScope uint8

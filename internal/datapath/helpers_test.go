@@ -1,0 +1,90 @@
+package datapath_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"daymark/internal/datapath"
+	"daymark/internal/vip"
+)
+
+const right = 4 * time.Second
+
+var hold = flag.String("hold", "", "hold these addresses on a link until killed: link,address,...")
+
+// holder starts a process that holds addresses, renewing a right of 4 s every half second.
+func holder(t *testing.T, link string, addrs ...string) (*exec.Cmd, time.Duration) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-inside-namespace", "-hold", link+","+strings.Join(addrs, ","))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd, right
+}
+
+// beHolder is what the process of holder does.
+func beHolder() error {
+	parts := strings.Split(*hold, ",")
+	k, err := datapath.Open(datapath.Config{})
+	if err != nil {
+		return err
+	}
+	for {
+		var want []vip.Address
+		for _, a := range parts[1:] {
+			want = append(want, vip.Address{Prefix: netip.MustParsePrefix(a), Link: parts[0], Until: time.Now().Add(right)})
+		}
+		if err := k.Set(context.Background(), want); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		<-time.After(right / 8)
+	}
+}
+
+// other adds an address with the mark of another program, which older ip programs can't.
+func other(t *testing.T, link, prefix string, proto byte) {
+	t.Helper()
+	p := netip.MustParsePrefix(prefix)
+	ifi := index(t, link)
+	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_ACK)
+	msg := nl.NewIfAddrmsg(unix.AF_INET)
+	msg.Prefixlen, msg.Index = uint8(p.Bits()), uint32(ifi)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
+	req.AddData(nl.NewRtAttr(11, []byte{proto}))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func index(t *testing.T, link string) int {
+	t.Helper()
+	k := open(t, datapath.Config{})
+	for _, l := range k.Links() {
+		if l.Name == link {
+			return l.Index
+		}
+	}
+	t.Fatalf("no link %s", link)
+	return 0
+}
+
+// unixDump returns what the kernel answers to a dump.
+func unixDump(kind int) ([]byte, error) { return syscall.NetlinkRIB(kind, unix.AF_UNSPEC) }
