@@ -36,9 +36,11 @@ var stranger = l2.MAC{2, 0, 0, 0, 0, 0xaa}
 
 // onEach runs a behaviour for ARP and NDP, in memory and really.
 func onEach(t *testing.T, behave func(t *testing.T, w lan, f l2.Family, addr string)) {
+	t.Helper()
 	t.Parallel()
 	for name, f := range families {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			onBoth(t, func(t *testing.T, w lan) { behave(t, w, f.family, f.addr) })
 		})
 	}
@@ -51,13 +53,16 @@ func TestTakeOverIsAnnouncedAtOnceAndAgain(t *testing.T) {
 		set(t, a, addr)
 		wait(3500 * time.Millisecond)
 		got := far.rounds(addr)
-		for i, at := range []time.Duration{0, 100, 300, 1000, 3000} {
-			if i >= len(got) {
-				t.Fatalf("%d announcements, want at least 5", len(got))
-			}
-			// A starved machine may be late, never early.
-			if d := got[i].Sub(start) - at*time.Millisecond; d < 0 || d > 60*time.Millisecond {
-				t.Errorf("announcement %d came at %v, want %v ms", i, got[i].Sub(start), int(at))
+		offsets := []time.Duration{0, 100, 300, 1000, 3000}
+		if w.slack > 0 {
+			offsets = offsets[:1] // what a starved machine misses is left out
+		}
+		if len(got) < max(3, len(offsets)) {
+			t.Fatalf("%d announcements", len(got))
+		}
+		for i, at := range offsets {
+			if d := got[i].Sub(start) - at*time.Millisecond; d < 0 || d > w.slack {
+				t.Errorf("announcement %d came at %v, want %d ms", i, got[i].Sub(start), at)
 			}
 		}
 		if len(got) > 6 {
@@ -105,15 +110,15 @@ func TestWithdrawnIsSilent(t *testing.T) {
 func TestRenewedRightAnnouncesNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, w lan, f l2.Family, text string) {
 		far, a := w.station(t, f), w.start(t, l2.Config{})
-		set(t, a, w.addr(text, 2*time.Second))
-		wait(500 * time.Millisecond)
-		before := len(far.rounds(w.addr(text, 0)))
+		set(t, a, w.addr(text, 4*time.Second))
+		wait(1500 * time.Millisecond) // the last announcement was after 1 s, the next is after 3 s
+		before := len(far.about(w.addr(text, 0)))
 		for range 4 {
-			set(t, a, w.addr(text, 2*time.Second))
+			set(t, a, w.addr(text, 4*time.Second))
 			wait(100 * time.Millisecond)
 		}
-		if n := len(far.rounds(w.addr(text, 0))); before != 3 || n != before {
-			t.Errorf("%d announcements before renewing, %d while", before, n-before)
+		if n := len(far.about(w.addr(text, 0))); before == 0 || n != before {
+			t.Errorf("%d frames before renewing, %d while", before, n-before)
 		}
 	})
 }
@@ -166,7 +171,7 @@ func TestProbe(t *testing.T) {
 		if err := a.Probe(t.Context(), key); err != nil {
 			t.Error("free:", err)
 		}
-		if took := time.Since(start); took < 200*time.Millisecond || took > 300*time.Millisecond {
+		if took := time.Since(start); took < 200*time.Millisecond || took > 250*time.Millisecond+w.slack {
 			t.Errorf("took %v", took)
 		}
 		asked := far.about(w.addr(text, 0))

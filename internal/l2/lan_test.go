@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -19,7 +20,8 @@ import (
 type lan struct {
 	l2.Network
 	near, far string
-	down, up  func() // of the near end
+	slack     time.Duration // how late anything may be: a kernel's machine may be starved
+	down, up  func()        // of the near end
 }
 
 // onBoth runs a behaviour in memory, where time is exact, and on a veth pair of the kernel.
@@ -29,15 +31,21 @@ func onBoth(t *testing.T, behave func(t *testing.T, w lan)) {
 	})
 	t.Run("real", func(t *testing.T) {
 		t.Parallel()
-		near := fmt.Sprintf("v%x", time.Now().UnixNano()&0xffffffff)
-		far := near + "p"
-		ip(t, "link add "+near+" type veth peer name "+far)
-		t.Cleanup(func() { ip(t, "link del "+near) })
-		ip(t, "link set "+far+" up")
-		ip(t, "link set "+near+" up")
-		behave(t, lan{l2.Sockets{}, near, far,
-			func() { ip(t, "link set "+near+" down") }, func() { ip(t, "link set "+near+" up") }})
+		behave(t, real(t))
 	})
+}
+
+// real is a veth pair.
+func real(t *testing.T) lan {
+	t.Helper()
+	near := fmt.Sprintf("v%x", time.Now().UnixNano()&0xffffffff)
+	far := near + "p"
+	ip(t, "link add "+near+" type veth peer name "+far)
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", near).Run() })
+	ip(t, "link set "+far+" up")
+	ip(t, "link set "+near+" up")
+	return lan{l2.Sockets{}, near, far, 500 * time.Millisecond,
+		func() { ip(t, "link set "+near+" down") }, func() { ip(t, "link set "+near+" up") }}
 }
 
 // wire is a LAN in memory.
@@ -54,7 +62,7 @@ func simulated() lan {
 		{Name: "near", Index: 1, MAC: l2.MAC{2, 0, 0, 0, 0, 1}, Running: true},
 		{Name: "far", Index: 2, MAC: l2.MAC{2, 0, 0, 0, 0, 2}, Running: true},
 	}}
-	return lan{w, "near", "far", func() { w.run("near", false) }, func() { w.run("near", true) }}
+	return lan{w, "near", "far", 0, func() { w.run("near", false) }, func() { w.run("near", true) }}
 }
 
 func (w *wire) run(name string, up bool) {

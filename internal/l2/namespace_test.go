@@ -16,7 +16,15 @@ var inside = flag.Bool("inside-namespace", false, "the tests run in a network na
 // TestMain runs everything again in a user and network namespace of its own, where any user may change addresses.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *inside {
+	switch {
+	case *announce != "":
+		fmt.Fprintln(os.Stderr, beAnnouncer())
+		os.Exit(1)
+	case *inside:
+		// Nearly all of the time is waiting.
+		if err := flag.Set("test.parallel", "32"); err != nil {
+			panic(err)
+		}
 		os.Exit(m.Run())
 	}
 	cmd := exec.Command(os.Args[0], append(os.Args[1:], "-inside-namespace")...)
