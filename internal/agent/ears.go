@@ -1,0 +1,45 @@
+package agent
+
+// ear listens for the successor of one address that was passed on.
+type ear struct{ stop func() }
+
+// listen starts to listen for every address of p that is passed on, before it is announced no more, so that nothing the
+// successor says is missed; and stops where that is over.
+func (h *Holder) listen(p plan) {
+	if h.cfg.Listener == nil {
+		return
+	}
+	for k, w := range p.byKey {
+		if _, ok := h.ears[k]; ok || !w.Passing || !h.present[k] {
+			continue
+		}
+		heard, stop, err := h.cfg.Listener.Listen(k)
+		if err != nil {
+			h.cfg.Logger.Debug("not listening for the successor", "addr", w.Prefix, "link", w.Link, "err", err)
+			continue
+		}
+		done := make(chan struct{})
+		h.ears[k] = ear{stop: func() { close(done); stop() }}
+		h.running.Go(func() {
+			select {
+			case <-heard:
+				h.cfg.Passed(w.Address)
+			case <-done:
+			}
+		})
+	}
+	for k, e := range h.ears {
+		if !p.byKey[k].Passing {
+			e.stop()
+			delete(h.ears, k)
+		}
+	}
+}
+
+// deafen stops all listening.
+func (h *Holder) deafen() {
+	for k, e := range h.ears {
+		e.stop()
+		delete(h.ears, k)
+	}
+}

@@ -1,0 +1,210 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"daymark/internal/agent"
+	"daymark/internal/vip"
+)
+
+// journal records what kernel and network were told, a line each time that a set changes.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) note(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, fmt.Sprintf(format, args...))
+}
+
+// take returns what was recorded since the last call.
+func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := j.lines
+	j.lines = nil
+	return out
+}
+
+// room is a set that tells the journal how it changes: a datapath or an announcer.
+type room struct {
+	name    string
+	journal *journal
+
+	mu      sync.Mutex
+	set     []vip.Address
+	left    []vip.Address // of a former run
+	fail    error         // of the next Set, which then does nothing
+	refuse  netip.Addr    // can't be added
+	calls   int
+	changed func(vip.Change) // called for each Set
+}
+
+func (r *room) Set(_ context.Context, want []vip.Address) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls++
+	if err := r.fail; err != nil {
+		r.fail = nil
+		r.journal.note("%s fails", r.name)
+		return err
+	}
+	var err error
+	want = slices.DeleteFunc(slices.Clone(want), func(a vip.Address) bool {
+		if a.Prefix.Addr() == r.refuse {
+			err = errors.Join(err, fmt.Errorf("setting %s: refused", a))
+			return true
+		}
+		return false
+	})
+	c := vip.Diff(r.set, want)
+	for _, part := range []struct {
+		verb string
+		set  []vip.Address
+	}{{"+", c.Add}, {"-", c.Remove}} {
+		for _, a := range part.set {
+			r.journal.note("%s %s%s", r.name, part.verb, a.Prefix.Addr())
+		}
+	}
+	if r.changed != nil {
+		r.changed(c)
+	}
+	r.set = want
+	r.left = slices.DeleteFunc(r.left, func(a vip.Address) bool { return contains(want, a) })
+	return err
+}
+
+func contains(set []vip.Address, a vip.Address) bool {
+	return slices.ContainsFunc(set, func(b vip.Address) bool { return a.Key() == b.Key() })
+}
+
+func (r *room) Held() []vip.Address {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return vip.Union(r.set, r.left)
+}
+
+func (r *room) Adopted() []vip.Address {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.left)
+}
+
+func (r *room) Sweep(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.left {
+		r.journal.note("%s swept %s", r.name, a.Prefix.Addr())
+	}
+	r.left = nil
+	return nil
+}
+
+// until returns the Until of addr in the set.
+func (r *room) until(addr string) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.set {
+		if a.Prefix.Addr().String() == addr {
+			return a.Until
+		}
+	}
+	return time.Time{}
+}
+
+// lan answers probes: addresses in used are taken, others free after a while.
+type lan struct {
+	mu     sync.Mutex
+	used   map[netip.Addr]bool
+	probed []netip.Addr
+	ears   map[vip.Key]chan struct{}
+}
+
+func (l *lan) Probe(ctx context.Context, key vip.Key) error {
+	l.mu.Lock()
+	l.probed = append(l.probed, key.Addr)
+	used := l.used[key.Addr]
+	l.mu.Unlock()
+	wait := 225 * time.Millisecond
+	if used {
+		wait = time.Millisecond
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+	}
+	if used {
+		return errors.New("used by 02:00:00:00:00:99")
+	}
+	return nil
+}
+
+func (l *lan) setUsed(addr string, used bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used[netip.MustParseAddr(addr)] = used
+}
+
+func (l *lan) Listen(key vip.Key) (<-chan struct{}, func(), error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := make(chan struct{}, 1)
+	l.ears[key] = c
+	return c, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.ears, key)
+	}, nil
+}
+
+func addr(text string) vip.Address {
+	a := netip.MustParseAddr(text)
+	return vip.Address{Prefix: netip.PrefixFrom(a, a.BitLen()), Link: "eth0"}
+}
+
+func want(texts ...string) []agent.Want {
+	var out []agent.Want
+	for _, t := range texts {
+		out = append(out, agent.Want{Address: addr(t), Sure: true})
+	}
+	return out
+}
+
+func quietLog(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func text(states []agent.State) string {
+	var out []string
+	for _, s := range states {
+		line := s.Address.Prefix.Addr().String() + " " + string(s.Phase)
+		if s.Problem != "" {
+			line += ": " + s.Problem
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "; ")
+}
+
+type netipAddr = netip.Addr
+
+func netipMust(text string) netip.Addr { return netip.MustParseAddr(text) }
+
+// prefixFrom returns the i-th address of first.0.0.0/8.
+func prefixFrom(first byte, i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{first, 0, byte(i >> 8), byte(i)}), 32)
+}

@@ -1,0 +1,320 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"daymark/internal/vip"
+)
+
+// Want is an address that a source wants on this node.
+type Want struct {
+	vip.Address
+	// Quiet addresses are on the link but not announced: a right that was passed on, or that is preserved after its loss.
+	Quiet bool
+	// Passing addresses are quiet because a successor is taking over; [HolderConfig.Passed] tells when it was heard.
+	Passing bool
+	// Detached addresses are announced without being on a link, as routes to Services can be.
+	Detached bool
+	// Sure addresses are not probed for before first use: their former holder, dead or handing over, may still answer.
+	Sure bool
+}
+
+// HolderConfig is what a [Holder] works with.
+type HolderConfig struct {
+	Datapath   Datapath
+	Announcers []Announcer
+	Prober     Prober   // nil: new addresses are used at once
+	Listener   Listener // nil: successors are not heard
+	// Passed is told when the successor of a passing address was heard. It is set when Listener is, and called from any
+	// goroutine.
+	Passed func(vip.Address)
+	// Sources are the names that will be given to [Holder.Set]. What a former run left on the links stays there until each of
+	// them has spoken once, and is swept then.
+	Sources []string
+	// Changed is told the phase of each address whenever it changes, in order, by the holder's goroutine; it returns soon.
+	// May be nil.
+	Changed func([]State)
+	Logger  *slog.Logger
+}
+
+// Holder owns the set of addresses that this node has. Sources tell it what they want; one goroutine ([Holder.Run]) makes
+// the union of it true, in the order that keeps an address in the kernel for as long as it is announced.
+//
+// Set, Await and States are safe for concurrent use.
+type Holder struct {
+	cfg  HolderConfig
+	wake chan struct{}
+
+	mu      sync.Mutex // guards the fields below
+	wants   map[string][]Want
+	version uint64
+	made    uint64 // the newest version that was made true
+	waiters []waiter
+	states  map[vip.Key]State
+	found   []probeResult
+
+	// The fields below belong to the goroutine in Run.
+	have      []vip.Address    // what was wanted and is in the kernel
+	present   map[vip.Key]bool // what is in the kernel, what a former run left included
+	announced []vip.Address    // what may be announced
+	swept     bool
+	probes    map[vip.Key]*probe
+	ears      map[vip.Key]ear
+	limit     chan struct{}
+	running   sync.WaitGroup
+}
+
+type waiter struct {
+	version uint64
+	done    chan error
+}
+
+// retryAfter is how long the holder waits before it tries again what failed.
+const retryAfter = time.Second
+
+// NewHolder returns a holder that holds nothing yet.
+func NewHolder(cfg HolderConfig) *Holder {
+	return &Holder{
+		cfg:     cfg,
+		wake:    make(chan struct{}, 1),
+		wants:   make(map[string][]Want),
+		states:  make(map[vip.Key]State),
+		present: make(map[vip.Key]bool),
+		probes:  make(map[vip.Key]*probe),
+		ears:    make(map[vip.Key]ear),
+		limit:   make(chan struct{}, probesAtOnce),
+	}
+}
+
+// Set replaces what source wants and returns at once, with a number to [Holder.Await] it by.
+func (h *Holder) Set(source string, want []Want) uint64 {
+	h.mu.Lock()
+	h.wants[source] = slices.Clone(want)
+	h.version++
+	version := h.version
+	h.mu.Unlock()
+	h.poke()
+	return version
+}
+
+// Await waits until the wants of that Set, or newer ones, are true as far as others are concerned: nil means that everything
+// that no source wants any more is withdrawn and removed. Addresses that could not be added are not an error here: the
+// holder goes on trying and shows them in [Holder.States].
+func (h *Holder) Await(ctx context.Context, version uint64) error {
+	done := make(chan error, 1)
+	h.mu.Lock()
+	if h.made >= version {
+		h.mu.Unlock()
+		return nil
+	}
+	h.waiters = append(h.waiters, waiter{version, done})
+	h.mu.Unlock()
+	h.poke()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *Holder) poke() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run holds until ctx ends. What is held then stays on the links: who wants it gone sets empty wants before.
+func (h *Holder) Run(ctx context.Context) error {
+	defer h.running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer h.deafen()
+	for _, a := range h.cfg.Datapath.Adopted() {
+		// It was ours a moment ago: nobody needs to be asked before it is used again, and nothing flaps.
+		h.cfg.Logger.Info("found", "addr", a.Prefix, "link", a.Link)
+		h.present[a.Key()] = true
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.wake:
+		case <-timer.C:
+		}
+		timer.Reset(h.round(ctx))
+	}
+}
+
+// round makes the newest wants true and returns when to look again at the latest.
+func (h *Holder) round(ctx context.Context) time.Duration {
+	now := time.Now()
+	h.mu.Lock()
+	version := h.version
+	wants, complete := h.mergeLocked(now)
+	found := h.found
+	h.found = nil
+	h.mu.Unlock()
+
+	h.noteProbes(found, now)
+	p := h.plan(ctx, wants, now)
+	problems, removal := h.carryOut(ctx, p)
+	h.finish(version, removal)
+	h.publish(p, problems, now)
+
+	if complete && !h.swept {
+		err := h.cfg.Datapath.Sweep(ctx)
+		h.swept = err == nil
+		removal = errors.Join(removal, err)
+	}
+	if len(problems) > 0 || removal != nil {
+		p.again = min(p.again, retryAfter)
+	}
+	return p.again
+}
+
+// mergeLocked returns the union of all wants whose rights have not run out, and whether every source has spoken.
+func (h *Holder) mergeLocked(now time.Time) (map[vip.Key]Want, bool) {
+	merged := make(map[vip.Key]Want)
+	for _, source := range slices.Sorted(maps.Keys(h.wants)) {
+		for _, w := range h.wants[source] {
+			if !w.Live(now) {
+				continue
+			}
+			if other, ok := merged[w.Key()]; ok {
+				w = mergeWants(other, w)
+			}
+			merged[w.Key()] = w
+		}
+	}
+	for _, source := range h.cfg.Sources {
+		if _, ok := h.wants[source]; !ok {
+			return merged, false
+		}
+	}
+	return merged, true
+}
+
+func mergeWants(a, b Want) Want {
+	return Want{Address: vip.Union([]vip.Address{a.Address}, []vip.Address{b.Address})[0], Quiet: a.Quiet && b.Quiet, Passing: a.Passing && b.Passing,
+		Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure}
+}
+
+// carryOut is the heart: gain an address before announcing it, lose it only after it is withdrawn. It returns the reason for
+// each wanted address that is not as it should be, and the error that kept something from being withdrawn or removed.
+func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]string, removal error) {
+	problems = make(map[vip.Key]string)
+	both := vip.Union(h.have, p.want)
+	if err := h.cfg.Datapath.Set(ctx, both); err != nil {
+		h.cfg.Logger.Warn("adding addresses failed", "err", oneLine(err))
+		h.believe(h.cfg.Datapath.Held())
+		h.blame(problems, p.want, err)
+	} else {
+		h.believe(both)
+	}
+
+	h.listen(p)
+	announce := slices.DeleteFunc(slices.Clone(p.announce), func(a vip.Address) bool {
+		return !h.present[a.Key()] && !p.byKey[a.Key()].Detached
+	})
+	if err := h.announce(ctx, announce); err != nil {
+		h.cfg.Logger.Warn("announcing failed", "err", oneLine(err))
+		if left := vip.Diff(h.announced, announce).Remove; len(left) > 0 {
+			removal = fmt.Errorf("withdrawing %d addresses: %w", len(left), err)
+		}
+		for _, a := range announce {
+			problems[a.Key()] = oneLine(err)
+		}
+	} else {
+		h.announced = announce
+	}
+
+	if slices.EqualFunc(both, p.want, vip.Address.Equal) {
+		h.have = slices.DeleteFunc(slices.Clone(both), func(a vip.Address) bool { return !h.present[a.Key()] })
+		return problems, removal
+	}
+	// Also when withdrawing failed: an address without a right must go.
+	if err := h.cfg.Datapath.Set(ctx, p.want); err != nil {
+		held := h.cfg.Datapath.Held()
+		h.believe(held)
+		ours := vip.Diff(h.cfg.Datapath.Adopted(), held).Add
+		if left := vip.Diff(ours, p.want).Remove; len(left) > 0 {
+			removal = errors.Join(removal, fmt.Errorf("removing %d addresses: %w", len(left), err))
+			h.cfg.Logger.Error("removing addresses failed", "err", oneLine(err))
+		}
+		h.blame(problems, p.want, err)
+		h.have = vip.Union(ours)
+		return problems, removal
+	}
+	h.believe(p.want)
+	h.have = p.want
+	return problems, removal
+}
+
+// announce tells every announcer, also past an error.
+func (h *Holder) announce(ctx context.Context, set []vip.Address) error {
+	var errs []error
+	for _, announcer := range h.cfg.Announcers {
+		errs = append(errs, announcer.Set(ctx, set))
+	}
+	return errors.Join(errs...)
+}
+
+// believe notes what is in the kernel.
+func (h *Holder) believe(held []vip.Address) {
+	clear(h.present)
+	for _, a := range held {
+		h.present[a.Key()] = true
+	}
+	for _, a := range h.cfg.Datapath.Adopted() {
+		h.present[a.Key()] = true
+	}
+}
+
+// blame notes err as the problem of each address of want that is not in the kernel.
+func (h *Holder) blame(problems map[vip.Key]string, want []vip.Address, err error) {
+	for _, a := range want {
+		if !h.present[a.Key()] {
+			problems[a.Key()] = clip(oneLine(part(err, a)), 500)
+		}
+	}
+}
+
+// part returns the part of a joined err that is about a, err itself if there is none.
+func part(err error, a vip.Address) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			if strings.Contains(e.Error(), a.Prefix.String()) {
+				return e
+			}
+		}
+	}
+	return err
+}
+
+// finish answers those who wait for what this round made true.
+func (h *Holder) finish(version uint64, removal error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if removal == nil {
+		h.made = version
+	}
+	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
+		if w.version > version {
+			return false
+		}
+		w.done <- removal
+		return true
+	})
+}

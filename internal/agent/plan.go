@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"daymark/internal/vip"
+)
+
+// idle is how long the holder sleeps when nothing is due.
+const idle = time.Hour
+
+// plan is what one round of the holder is to make true.
+type plan struct {
+	want     []vip.Address        // on the links
+	announce []vip.Address        // of these, those to announce
+	byKey    map[vip.Key]Want     // those wanted on the links by a source
+	waiting  map[vip.Key]waitingW // wanted, but not to be used yet
+	again    time.Duration        // when to look again at the latest
+}
+
+type waitingW struct {
+	Want
+	problem error // nil while the probe runs
+}
+
+// plan decides which of wants are used now. What is not on a link yet and may be somebody else's is probed for first, aside,
+// so that the others do not wait for it.
+func (h *Holder) plan(ctx context.Context, wants map[vip.Key]Want, now time.Time) plan {
+	p := plan{byKey: make(map[vip.Key]Want, len(wants)), waiting: make(map[vip.Key]waitingW), again: idle}
+	due := func(t time.Time) {
+		if !t.IsZero() {
+			p.again = min(p.again, max(0, t.Sub(now)))
+		}
+	}
+	for k, w := range wants {
+		due(w.Until)
+		if wait, problem, retry := h.mustWait(ctx, w, now); wait {
+			due(retry)
+			p.waiting[k] = waitingW{w, problem}
+			continue
+		}
+		p.byKey[k] = w
+		if !w.Detached {
+			p.want = append(p.want, w.Address)
+		}
+		if !w.Quiet {
+			p.announce = append(p.announce, w.Address)
+		}
+	}
+	h.forgetProbes(wants)
+	slices.SortFunc(p.want, vip.Compare)
+	slices.SortFunc(p.announce, vip.Compare)
+	return p
+}
+
+// mustWait reports whether w can't be used yet: while it is probed for (problem nil), or because somebody else uses it.
+func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool, problem error, retry time.Time) {
+	k := w.Key()
+	pr := h.probes[k]
+	switch {
+	case h.cfg.Prober == nil, w.Sure, w.Detached, h.present[k], pr != nil && pr.free:
+		return false, nil, time.Time{}
+	case pr == nil:
+		pr = &probe{}
+		h.probes[k] = pr
+		h.startProbe(ctx, pr, w.Address)
+	case !pr.running && !now.Before(pr.retry):
+		h.startProbe(ctx, pr, w.Address)
+	}
+	if pr.running {
+		return true, pr.problem, time.Time{}
+	}
+	return true, pr.problem, pr.retry
+}
+
+// Phase is how far an address has come on this node.
+type Phase string
+
+// The phases of an address.
+const (
+	Held     Phase = "held"     // in the kernel and announced
+	Quiet    Phase = "quiet"    // in the kernel, not announced
+	Probing  Phase = "probing"  // the network is being asked whether it is free
+	Conflict Phase = "conflict" // somebody else uses it
+	Failed   Phase = "failed"   // kernel or announcer refused it; tried again
+	Released Phase = "released" // not here any more
+)
+
+// State is what became of a wanted address.
+type State struct {
+	Address vip.Address
+	Phase   Phase
+	Problem string    // for people, when Phase is Conflict or Failed
+	Since   time.Time // when Phase began
+}
+
+// States returns the state of every wanted address, sorted.
+func (h *Holder) States() []State {
+	h.mu.Lock()
+	out := make([]State, 0, len(h.states))
+	for _, s := range h.states {
+		out = append(out, s)
+	}
+	h.mu.Unlock()
+	slices.SortFunc(out, func(a, b State) int { return vip.Compare(a.Address, b.Address) })
+	return out
+}
+
+// publish records the phase of every wanted address and tells of those that changed.
+func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
+	var changed []State
+	h.mu.Lock()
+	note := func(a vip.Address, phase Phase, problem string) {
+		s := State{Address: a, Phase: phase, Problem: problem, Since: now}
+		old, ok := h.states[a.Key()]
+		if ok && old.Phase == s.Phase && old.Problem == s.Problem {
+			s.Since = old.Since
+		} else {
+			changed = append(changed, s)
+		}
+		h.states[a.Key()] = s
+	}
+	for k, w := range p.byKey {
+		switch {
+		case problems[k] != "":
+			note(w.Address, Failed, problems[k])
+		case w.Quiet:
+			note(w.Address, Quiet, "")
+		default:
+			note(w.Address, Held, "")
+		}
+	}
+	for _, w := range p.waiting {
+		if w.problem == nil {
+			note(w.Address, Probing, "")
+			continue
+		}
+		note(w.Address, Conflict, oneLine(w.problem))
+	}
+	for k, s := range h.states {
+		_, used := p.byKey[k]
+		_, waits := p.waiting[k]
+		if !used && !waits {
+			delete(h.states, k)
+			s.Phase, s.Problem, s.Since = Released, "", now
+			changed = append(changed, s)
+		}
+	}
+	h.mu.Unlock()
+	if len(changed) == 0 {
+		return
+	}
+	slices.SortFunc(changed, func(a, b State) int { return vip.Compare(a.Address, b.Address) })
+	for _, s := range changed {
+		h.logState(s)
+	}
+	if h.cfg.Changed != nil {
+		h.cfg.Changed(changed)
+	}
+}
+
+func (h *Holder) logState(s State) {
+	log := h.cfg.Logger.With("addr", s.Address.Prefix, "link", s.Address.Link)
+	switch s.Phase {
+	case Conflict, Failed:
+		log.Warn(string(s.Phase), "err", s.Problem)
+	default:
+		log.Debug(string(s.Phase)) // the datapath tells what it held and released
+	}
+}
