@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"daymark/internal/election"
+	"daymark/internal/vip"
+)
+
+// controlPlaneClaim is the one claim of the control plane.
+const controlPlaneClaim = "control-plane"
+
+// Resolver tells addresses, now and whenever they change, until ctx ends.
+type Resolver interface {
+	Watch(ctx context.Context, changed func([]netip.Addr)) error
+}
+
+// ControlPlaneConfig is what [ControlPlane] works with.
+type ControlPlaneConfig struct {
+	Resolver Resolver
+	// Place returns where an address of the control plane is put.
+	Place   func(netip.Addr) vip.Address
+	Elector Elector
+	Holder  *Holder
+	// Preserve keeps the addresses on the link, quietly, after the right to them was lost.
+	Preserve bool
+	Logger   *slog.Logger
+}
+
+// ControlPlane holds the control plane's addresses. It needs no informer and no other node: it works while `kubeadm init`
+// waits for the address.
+type ControlPlane struct {
+	cfg ControlPlaneConfig
+
+	mu        sync.Mutex // guards the fields below
+	addresses []vip.Address
+	right     election.Right
+	held      bool             // right is one
+	kept      bool             // the right was lost and the addresses are preserved
+	spoken    bool             // Apply was called
+	passed    map[vip.Key]bool // addresses whose successor was heard
+}
+
+// NewControlPlane returns a ControlPlane that does nothing before Run.
+func NewControlPlane(cfg ControlPlaneConfig) *ControlPlane {
+	return &ControlPlane{cfg: cfg, passed: make(map[vip.Key]bool)}
+}
+
+// Run serves until ctx ends, then hands the addresses over or gives them back.
+func (c *ControlPlane) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.cfg.Resolver.Watch(ctx, c.resolved) })
+	g.Go(func() error {
+		return c.cfg.Elector.Run(ctx, func(work context.Context, rights []election.Right) error {
+			return c.apply(work, rights, ctx.Err() != nil)
+		})
+	})
+	return g.Wait()
+}
+
+// resolved takes in the addresses. A node stands for the control plane once it knows one.
+func (c *ControlPlane) resolved(addrs []netip.Addr) {
+	var placed []vip.Address
+	for _, a := range addrs {
+		placed = append(placed, c.cfg.Place(a))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.addresses = vip.Union(placed)
+	c.cfg.Logger.Info("control-plane addresses", "addrs", texts(c.addresses))
+	if len(c.addresses) == 0 {
+		c.cfg.Elector.Set(nil)
+	} else {
+		c.cfg.Elector.Set([]election.Claim{{Name: controlPlaneClaim}})
+	}
+	if c.spoken {
+		c.cfg.Holder.Set(SourceControlPlane, c.wantsLocked())
+	}
+}
+
+func (c *ControlPlane) apply(ctx context.Context, rights []election.Right, stopping bool) error {
+	c.mu.Lock()
+	had := c.held
+	i := slices.IndexFunc(rights, func(r election.Right) bool { return r.Claim == controlPlaneClaim })
+	if c.held = i >= 0; c.held {
+		c.right = rights[i]
+	}
+	c.kept = c.cfg.Preserve && !stopping && !c.held && (had || c.kept)
+	c.spoken = true
+	version := c.cfg.Holder.Set(SourceControlPlane, c.wantsLocked())
+	c.mu.Unlock()
+	return c.cfg.Holder.Await(ctx, version)
+}
+
+func (c *ControlPlane) wantsLocked() []Want {
+	if !c.held && !c.kept {
+		return nil
+	}
+	out := make([]Want, 0, len(c.addresses))
+	for _, a := range c.addresses {
+		w := Want{Address: a, Quiet: true, Sure: true}
+		if c.held {
+			w.Until, w.Quiet, w.Passing, w.Sure = c.right.Until, c.right.Passing, c.right.Passing, c.right.Failover
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// Passed takes in that the successor of an address was heard. Once that is so for all of them, they are let go.
+func (c *ControlPlane) Passed(a vip.Address) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.held || !c.right.Passing {
+		return
+	}
+	c.passed[a.Key()] = true
+	if !slices.ContainsFunc(c.addresses, func(b vip.Address) bool { return !c.passed[b.Key()] }) {
+		clear(c.passed)
+		c.cfg.Elector.Heard(controlPlaneClaim)
+	}
+}
+
+// Addresses returns the control plane's addresses as they are known now.
+func (c *ControlPlane) Addresses() []vip.Address {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.addresses)
+}
+
+func texts(addrs []vip.Address) []string {
+	out := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	return out
+}

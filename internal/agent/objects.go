@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// objects is what the API server says, kept up to date by one watch a kind, and stripped of everything that is not needed.
+type objects struct {
+	client    kubernetes.Interface
+	node      string
+	inbox     *inbox
+	factories []informers.SharedInformerFactory
+
+	services, slices, nodes cache.SharedIndexInformer
+	// ranges are the Service CIDRs; nil where the API server has no such objects or does not show them.
+	ranges  cache.SharedIndexInformer
+	cluster netip.Addr // the API server's own cluster address, in place of ranges
+	asked   chan struct{}
+}
+
+// byService is the index of EndpointSlices by the Service that they belong to.
+const byService = "service"
+
+func newObjects(client kubernetes.Interface, namespace, node string, in *inbox) *objects {
+	o := &objects{client: client, node: node, inbox: in, asked: make(chan struct{})}
+	filtered := func(tweak func(*metav1.ListOptions)) informers.SharedInformerFactory {
+		f := informers.NewSharedInformerFactoryWithOptions(client, 0,
+			informers.WithNamespace(namespace), informers.WithTweakListOptions(tweak), informers.WithTransform(strip(node)))
+		o.factories = append(o.factories, f)
+		return f
+	}
+	o.services = filtered(func(l *metav1.ListOptions) {
+		l.FieldSelector = fields.OneTermEqualSelector("spec.type", string(corev1.ServiceTypeLoadBalancer)).String()
+	}).Core().V1().Services().Informer()
+	o.slices = filtered(func(l *metav1.ListOptions) {
+		l.LabelSelector = discoveryv1.LabelServiceName + ",!" + corev1.IsHeadlessService
+	}).Discovery().V1().EndpointSlices().Informer()
+	everywhere := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip(node)))
+	o.factories = append(o.factories, everywhere)
+	o.nodes = everywhere.Core().V1().Nodes().Informer()
+	return o
+}
+
+// run follows the API server until ctx ends.
+func (o *objects) run(ctx context.Context, log *slog.Logger) error {
+	if err := o.slices.AddIndexers(cache.Indexers{byService: sliceService}); err != nil {
+		return fmt.Errorf("indexing EndpointSlices: %w", err)
+	}
+	for informer, note := range map[cache.SharedIndexInformer]func(any){
+		o.services: func(obj any) { o.inbox.name(nameOf(obj)) },
+		o.slices: func(obj any) {
+			if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
+				o.inbox.name(Name{s.Namespace, s.Labels[discoveryv1.LabelServiceName]})
+			}
+		},
+		o.nodes: func(any) { o.inbox.facts() },
+	} {
+		if _, err := informer.AddEventHandler(handler(note)); err != nil {
+			return fmt.Errorf("following objects: %w", err)
+		}
+	}
+	for _, f := range o.factories {
+		f.Start(ctx.Done())
+	}
+	o.followRanges(ctx, log)
+	<-ctx.Done()
+	for _, f := range o.factories {
+		f.Shutdown()
+	}
+	return nil
+}
+
+// followRanges follows the Service CIDRs where it may; they are not in old API servers, nor in the roles of old manifests.
+func (o *objects) followRanges(ctx context.Context, log *slog.Logger) {
+	defer close(o.asked)
+	if !cache.WaitForCacheSync(ctx.Done(), o.nodes.HasSynced) {
+		return
+	}
+	if _, err := o.client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+		log.Debug("service CIDRs are not readable; only the API server's own cluster address is refused", "err", err)
+		if svc, err := o.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{}); err == nil {
+			o.cluster, _ = netip.ParseAddr(svc.Spec.ClusterIP)
+		}
+		return
+	}
+	f := informers.NewSharedInformerFactory(o.client, 0)
+	o.factories = append(o.factories, f)
+	o.ranges = f.Networking().V1().ServiceCIDRs().Informer()
+	if _, err := o.ranges.AddEventHandler(handler(func(any) { o.inbox.facts() })); err != nil {
+		log.Error("following service CIDRs failed", "err", err)
+	}
+	f.Start(ctx.Done())
+	cache.WaitForCacheSync(ctx.Done(), o.ranges.HasSynced)
+}
+
+// wait returns once everything was read, or false when ctx ends first.
+func (o *objects) wait(ctx context.Context) bool {
+	if !cache.WaitForCacheSync(ctx.Done(), o.services.HasSynced, o.slices.HasSynced, o.nodes.HasSynced) {
+		return false
+	}
+	select {
+	case <-o.asked:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// synced reports which kinds are not complete yet.
+func (o *objects) synced() []string {
+	var missing []string
+	for kind, i := range map[string]cache.SharedIndexInformer{"Services": o.services, "EndpointSlices": o.slices, "Nodes": o.nodes} {
+		if !i.HasSynced() {
+			missing = append(missing, kind)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// service returns the Service of that name, which the caller does not change, or nil.
+func (o *objects) service(name Name) *corev1.Service {
+	obj, ok, err := o.services.GetIndexer().GetByKey(name.String())
+	if err != nil || !ok {
+		return nil
+	}
+	svc, _ := obj.(*corev1.Service)
+	return svc
+}
+
+func (o *objects) slicesOf(name Name) []*discoveryv1.EndpointSlice {
+	found, err := o.slices.GetIndexer().ByIndex(byService, name.String())
+	if err != nil {
+		return nil
+	}
+	out := make([]*discoveryv1.EndpointSlice, 0, len(found))
+	for _, obj := range found {
+		if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// names returns the name of every Service that there is.
+func (o *objects) names() []Name {
+	var out []Name
+	for _, obj := range o.services.GetStore().List() {
+		out = append(out, nameOf(obj))
+	}
+	return out
+}
+
+// own returns this node's object, or nil.
+func (o *objects) own() *corev1.Node {
+	obj, ok, err := o.nodes.GetIndexer().GetByKey(o.node)
+	if err != nil || !ok {
+		return nil
+	}
+	node, _ := obj.(*corev1.Node)
+	return node
+}
+
+// reserved returns what Nodes and Service CIDRs have and no Service may.
+func (o *objects) reserved() []Reserved {
+	var out []Reserved
+	for _, obj := range o.nodes.GetStore().List() {
+		node, ok := obj.(*corev1.Node)
+		if !ok {
+			continue
+		}
+		for _, a := range node.Status.Addresses {
+			if addr, err := netip.ParseAddr(a.Address); err == nil {
+				addr = addr.Unmap().WithZone("")
+				out = append(out, Reserved{netip.PrefixFrom(addr, addr.BitLen()), "an address of node " + node.Name})
+			}
+		}
+		for _, cidr := range node.Spec.PodCIDRs {
+			if p, err := netip.ParsePrefix(cidr); err == nil {
+				out = append(out, Reserved{p, "in the pod network of node " + node.Name})
+			}
+		}
+	}
+	if o.cluster.IsValid() {
+		out = append(out, Reserved{netip.PrefixFrom(o.cluster, o.cluster.BitLen()), "the cluster address of the API server"})
+	}
+	if o.ranges == nil {
+		return out
+	}
+	for _, obj := range o.ranges.GetStore().List() {
+		if r, ok := obj.(*networkingv1.ServiceCIDR); ok {
+			for _, cidr := range r.Spec.CIDRs {
+				if p, err := netip.ParsePrefix(cidr); err == nil {
+					out = append(out, Reserved{p, "in the cluster's service network"})
+				}
+			}
+		}
+	}
+	return out
+}
+
+func handler(note func(any)) cache.ResourceEventHandlerFuncs {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: note,
+		UpdateFunc: func(before, after any) {
+			note(before) // an EndpointSlice can move to another Service
+			note(after)
+		},
+		DeleteFunc: func(obj any) {
+			if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = gone.Obj
+			}
+			note(obj)
+		},
+	}
+}
+
+func nameOf(obj any) Name {
+	if o, ok := obj.(metav1.Object); ok {
+		return Name{o.GetNamespace(), o.GetName()}
+	}
+	return Name{}
+}
+
+func sliceService(obj any) ([]string, error) {
+	s, ok := obj.(*discoveryv1.EndpointSlice)
+	if !ok || s.Labels[discoveryv1.LabelServiceName] == "" {
+		return nil, nil
+	}
+	return []string{s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]}, nil
+}
+
+// startSlowly logs what is waited for, at most every ten seconds, while the API server can't be read.
+func (o *objects) startSlowly(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.asked:
+			return
+		case <-tick.C:
+			log.Info("waiting for the API server", "kinds", strings.Join(o.synced(), ","))
+		}
+	}
+}
