@@ -1,12 +1,383 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+
+	"daymark/internal/agent"
+	"daymark/internal/datapath"
+	"daymark/internal/election"
+	"daymark/internal/l2"
+	"daymark/internal/resolve"
+	"daymark/internal/vip"
 )
 
-// run is the agent, until ctx ends.
-func run(_ context.Context, _ Loaded, _ *slog.Logger) error {
-	return errors.New("the agent is not built into this version yet")
+// node is the agent of one node while it is being put together: every implementation that was chosen.
+type node struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *prometheus.Registry
+
+	kernel     *datapath.Kernel
+	announcers []agent.Announcer
+	lan        *l2.Announcer // nil unless the mode is ARP
+	electors   []*election.Healthy
+
+	holder       *agent.Holder
+	controlPlane *agent.ControlPlane // nil unless enabled
+	services     *agent.Services     // nil unless enabled
+	reporter     *agent.Reporter
+
+	tasks []func(context.Context) error // run beside what holds, and until after it let go
+}
+
+// run is the agent, until ctx ends. What holds addresses ends first, and hands them over; then everything that it needs.
+func run(ctx context.Context, loaded Loaded, log *slog.Logger) error {
+	klog.SetSlogLogger(log)
+	n := &node{cfg: loaded.Config, log: log, metrics: prometheus.NewRegistry()}
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := n.open(); err != nil {
+		return err
+	}
+	defer n.kernel.Close()
+	if err := n.wire(ctx); err != nil {
+		return err
+	}
+	log.Info("started", "version", Version(), "node", n.cfg.Node.Name, "mode", n.cfg.Mode.String(), "link", n.cfg.Links.ControlPlane)
+
+	base, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	rest, base := errgroup.WithContext(base)
+	for _, task := range n.tasks {
+		rest.Go(func() error { return task(base) })
+	}
+	// Where a task fails, everything ends.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(base, cancel)()
+	holding, ctx := errgroup.WithContext(ctx)
+	if n.controlPlane != nil {
+		holding.Go(func() error { return n.controlPlane.Run(ctx) })
+	}
+	if n.services != nil {
+		holding.Go(func() error { return n.services.Run(ctx) })
+	}
+	err := holding.Wait()
+	stop()
+	err = errors.Join(err, rest.Wait())
+	log.Info("stopped", "err", err)
+	return err
+}
+
+// open opens the kernel and finds the links.
+func (n *node) open() error {
+	scope := datapath.ScopeHost
+	if n.cfg.Links.GlobalScopeOnLoopback {
+		scope = datapath.ScopeGlobal
+	}
+	var err error
+	n.kernel, err = datapath.Open(datapath.Config{Log: n.log, Metrics: n.metrics, LoopbackScope: scope})
+	if err != nil {
+		return fmt.Errorf("opening the kernel's addresses: %w", err)
+	}
+	if n.cfg.Links.ControlPlane == "" {
+		defaults, err := datapath.Defaults()
+		if err != nil {
+			return errors.Join(fmt.Errorf("vip_interface is not set, and finding the link of the default route: %w", err), n.kernel.Close())
+		}
+		n.cfg.Links.ControlPlane = defaults[0].Link
+	}
+	n.cfg.Links.Services = cmp.Or(n.cfg.Links.Services, n.cfg.Links.ControlPlane)
+	n.add(n.kernel.Run)
+	return nil
+}
+
+func (n *node) add(task func(context.Context) error) { n.tasks = append(n.tasks, task) }
+
+// wire makes the implementations that the configuration asks for and joins them.
+func (n *node) wire(ctx context.Context) error {
+	rc, err := RESTConfig(ctx, n.cfg, n.log)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(rc)
+	if err != nil {
+		return fmt.Errorf("making the client of the API server: %w", err)
+	}
+	leases, err := election.NewClient(rc)
+	if err != nil {
+		return err
+	}
+	if err := n.wireAnnouncers(); err != nil {
+		return err
+	}
+	n.wireHolder()
+	elect, err := n.electorMaker(leases)
+	if err != nil {
+		return err
+	}
+	if n.cfg.ControlPlane.Enabled {
+		if err := n.wireControlPlane(elect); err != nil {
+			return err
+		}
+	}
+	if n.cfg.Services.Enabled {
+		if err := n.wireServices(elect, client); err != nil {
+			return err
+		}
+	}
+	n.wirePages()
+	return nil
+}
+
+// wireAnnouncers makes what leads traffic here.
+func (n *node) wireAnnouncers() error {
+	switch n.cfg.Mode {
+	case ModeARP:
+		lan, err := l2.New(l2.Config{Log: n.log, Metrics: n.metrics, Period: n.cfg.ARP.Refresh, Heard: n.heard})
+		if err != nil {
+			return fmt.Errorf("opening ARP and NDP: %w", err)
+		}
+		n.lan = lan
+		n.announcers = append(n.announcers, lan)
+		n.add(lan.Run)
+		return nil
+	}
+	return fmt.Errorf("mode %s is not in this version", n.cfg.Mode)
+}
+
+// heard takes in that another host uses an address that is announced here.
+func (n *node) heard(h l2.Heard) {
+	if h.Kind != l2.Claim {
+		return
+	}
+	defended := n.lan.Defend(h.Key)
+	n.log.Warn("conflict", "addr", h.Addr, "link", h.Link, "peer", h.MAC.String(), "defended", defended)
+	if n.services != nil {
+		n.services.Conflict(h.Addr, h.MAC.String())
+	}
+}
+
+func (n *node) wireHolder() {
+	cfg := agent.HolderConfig{
+		Datapath: n.kernel, Announcers: n.announcers, Logger: n.log,
+		Changed: func(states []agent.State) {
+			if n.services != nil {
+				n.services.Changed(states)
+			}
+		},
+		Passed: func(a vip.Address) {
+			if n.services != nil {
+				n.services.Passed(a)
+			}
+			if n.controlPlane != nil {
+				n.controlPlane.Passed(a)
+			}
+		},
+	}
+	if n.lan != nil {
+		cfg.Prober, cfg.Listener = n.lan, lanListener{n.lan}
+	}
+	if n.cfg.ControlPlane.Enabled {
+		cfg.Sources = append(cfg.Sources, agent.SourceControlPlane)
+	}
+	if n.cfg.Services.Enabled {
+		cfg.Sources = append(cfg.Sources, agent.SourceShared)
+	}
+	n.holder = agent.NewHolder(cfg)
+	n.add(n.holder.Run)
+}
+
+// lanListener turns what is heard on the LAN into the news that a successor announced itself.
+type lanListener struct{ lan *l2.Announcer }
+
+// Listen is [agent.Listener].
+func (l lanListener) Listen(key vip.Key) (<-chan struct{}, func(), error) {
+	frames, stop, err := l.lan.Listen(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	heard, done := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case f := <-frames:
+				if f.Kind == l2.Claim {
+					heard <- struct{}{}
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return heard, func() { close(done); stop() }, nil
+}
+
+// elected reports whether one node at a time holds an address.
+func (n *node) elected() bool {
+	return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled || n.cfg.Services.Spread == SpreadAll
+}
+
+func (n *node) wireControlPlane(elect electorMaker) error {
+	elector, err := elect.lease(n.cfg.Election.Lease, n.cfg.Election.Annotations)
+	if err != nil {
+		return err
+	}
+	if h := n.cfg.ControlPlane.Health; h.URL != "" {
+		check := agent.HealthCheck{
+			URL: h.URL, Period: h.Period, Timeout: h.Timeout, Failures: h.Failures, CAFile: h.CAFile, Logger: n.log,
+		}
+		n.add(func(ctx context.Context) error { return check.Run(ctx, elector.SetHealthy) })
+	}
+	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
+		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
+		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, Logger: n.log,
+	})
+	return nil
+}
+
+// placeControlPlane returns where an address of the control plane goes.
+func (n *node) placeControlPlane(addr netip.Addr) vip.Address {
+	link, bits := n.cfg.Links.ControlPlane, n.cfg.Links.Subnet.Bits(addr)
+	if bits == AutoBits {
+		bits = n.facts().BitsOn(link, addr)
+	}
+	return vip.Address{Prefix: netip.PrefixFrom(addr, bits), Link: link}
+}
+
+func (n *node) facts() *agent.Facts { return agent.NewFacts(nil, n.subnets()) }
+
+// subnets returns the networks that this node's links are in.
+func (n *node) subnets() []agent.Subnet {
+	var out []agent.Subnet
+	for _, l := range n.kernel.Links() {
+		if l.Loopback {
+			continue
+		}
+		for _, p := range l.Own {
+			out = append(out, agent.Subnet{Link: l.Name, Prefix: p})
+		}
+	}
+	return out
+}
+
+// reserved returns what no Service may have, beside what the API server tells.
+func (n *node) reserved() []agent.Reserved {
+	var out []agent.Reserved
+	for _, a := range n.cfg.ControlPlane.Addresses {
+		out = append(out, agent.Reserved{Prefix: netip.PrefixFrom(a, a.BitLen()), What: "the control plane's address"})
+	}
+	defaults, err := datapath.Defaults()
+	if err != nil {
+		n.log.Debug("no gateway to keep clear of", "err", err)
+	}
+	for _, d := range defaults {
+		if d.Gateway.IsValid() {
+			out = append(out, agent.Reserved{Prefix: netip.PrefixFrom(d.Gateway, d.Gateway.BitLen()), What: "the default gateway on " + d.Link})
+		}
+	}
+	for _, l := range n.kernel.Links() {
+		for _, p := range l.Own {
+			out = append(out, agent.Reserved{
+				Prefix: netip.PrefixFrom(p.Addr(), p.Addr().BitLen()), What: "an address of node " + n.cfg.Node.Name + " itself",
+			})
+		}
+	}
+	return out
+}
+
+func (n *node) wireServices(elect electorMaker, client kubernetes.Interface) error {
+	shared, spread, err := elect.services()
+	if err != nil {
+		return err
+	}
+	c := n.cfg.Services
+	n.reporter = agent.NewReporter(agent.ReporterConfig{
+		Node: n.cfg.Node.Name, Client: client, Events: n.events(client), Single: n.elected(), LeaveStatus: c.LeaveStatus, Logger: n.log,
+	})
+	n.add(n.reporter.Run)
+	n.services = agent.NewServices(agent.ServicesConfig{
+		Node: n.cfg.Node.Name, Mode: n.cfg.Mode.String(), Client: client, Namespace: c.Namespace, Holder: n.holder,
+		Policy: agent.Policy{
+			ClassOnly: c.Class.Only, ClassName: c.Class.Name, ClassLegacy: c.Class.Legacy,
+			Link: n.cfg.Links.Services, AutoLink: n.cfg.Links.ControlPlane,
+			Bits4: max(n.cfg.Links.Subnet.V4, 0), Bits6: max(n.cfg.Links.Subnet.V6, 0),
+			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
+		},
+		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
+		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink,
+		Reporter: n.reporter, Leaving: n.leaving, Logger: n.log,
+	})
+	return nil
+}
+
+// leaving hands over what this node holds while it is cordoned or tainted.
+func (n *node) leaving(reason string) {
+	if reason == "" {
+		n.log.Info("node serves again")
+	} else {
+		n.log.Info("handing over", "reason", reason)
+	}
+	for _, e := range n.electors {
+		if reason == "" {
+			e.Resume()
+		} else {
+			e.Yield()
+		}
+	}
+}
+
+// events returns what tells users on their own objects.
+func (n *node) events(client kubernetes.Interface) record.EventRecorder {
+	b := record.NewBroadcaster()
+	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	n.add(func(ctx context.Context) error {
+		<-ctx.Done()
+		b.Shutdown()
+		return nil
+	})
+	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "vip", Host: n.cfg.Node.Name})
+}
+
+// wirePages makes the pages that are shown over HTTP. Another program on the port is no reason not to hold addresses.
+func (n *node) wirePages() {
+	pages := &agent.Pages{Metrics: n.metrics, View: n.view}
+	if n.controlPlane != nil {
+		pages.Ready = append(pages.Ready, agent.Check{Name: "control plane", Test: n.controlPlane.Ready})
+	}
+	if n.services != nil {
+		pages.Ready = append(pages.Ready, agent.Check{Name: "services", Test: n.services.Ready})
+	}
+	if at := n.cfg.HTTP.Metrics; at != "" {
+		n.add(func(ctx context.Context) error { return agent.ListenAndServe(ctx, at, pages.Routes(), n.log) })
+	}
+	if port := n.cfg.HTTP.HealthPort; port != 0 {
+		at := net.JoinHostPort("", fmt.Sprint(port))
+		n.add(func(ctx context.Context) error { return agent.ListenAndServe(ctx, at, pages.Health(), n.log) })
+	}
+}
+
+func (n *node) view() agent.View {
+	v := agent.View{Node: n.cfg.Node.Name, Mode: n.cfg.Mode.String(), At: time.Now(), Addresses: agent.AddressViews(n.holder.States())}
+	if n.services != nil {
+		v.Services = n.services.View()
+	}
+	return v
 }

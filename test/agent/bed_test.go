@@ -1,0 +1,118 @@
+package agent_test
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"daymark/test/controlplane"
+	"daymark/test/netns"
+	"daymark/test/require"
+)
+
+// bed is a LAN of nodes, of which the first runs the only API server.
+type bed struct {
+	t       *testing.T
+	lan     *netns.LAN
+	cluster *controlplane.Cluster
+	nodes   []*controlplane.Node
+	client  *kubernetes.Clientset
+}
+
+// newBed makes hosts nodes of a cluster whose API server runs on the first. Nothing else runs.
+func newBed(t *testing.T, hosts ...string) *bed {
+	t.Helper()
+	programs := controlplane.Programs(t)
+	lab, lan := netns.Lan(t, hosts...)
+	b := &bed{t: t, lan: lan}
+	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: programs, Endpoint: lan.Addr(200)}))(t)
+	for _, name := range hosts {
+		b.nodes = append(b.nodes, require.Value(b.cluster.Add(lab.Host(name)))(t))
+	}
+	return b
+}
+
+// start starts the API server and registers all nodes.
+func (b *bed) start() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 90*time.Second)
+	defer cancel()
+	require.NoError(b.t, b.nodes[0].Start(ctx))
+	b.client = require.Value(b.nodes[0].Client())(b.t)
+}
+
+// vip returns the program, built once.
+var vip = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "vip-")
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "vip")
+	cmd := exec.Command("go", "build", "-o", out, "daymark/cmd/vip")
+	cmd.Stderr = os.Stderr
+	return out, cmd.Run()
+})
+
+// agent starts the program on a node, with more environment.
+func (b *bed) agent(node *controlplane.Node, env ...string) *netns.Command {
+	b.t.Helper()
+	program := require.Value(vip())(b.t)
+	kubeconfig := "/etc/kubernetes/admin.conf"
+	c := node.Host.Command(program, "manager")
+	c.Label = "vip"
+	c.Env = append([]string{
+		"vip_arp=true", "vip_leaderelection=true", "vip_nodename=" + node.Name(), "vip_interface=eth0", "k8s_config_file=" + kubeconfig,
+		"vip_loglevel=-4", "kubernetes_addr=" + controlplane.Server(b.nodes[0].Host.Addr()), "vip_subnet=32,128",
+	}, env...)
+	require.NoError(b.t, c.Start())
+	return c
+}
+
+// service creates a Service with an address and one endpoint on each of nodes.
+func (b *bed) service(name string, addr netip.Addr, policy corev1.ServiceExternalTrafficPolicy, nodes ...string) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"kube-vip.io/loadbalancerIPs": addr.String()}},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: policy,
+			Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}},
+		},
+	}
+	require.Value(b.client.CoreV1().Services("default").Create(ctx, svc, metav1.CreateOptions{}))(b.t)
+	b.endpoints(name, nodes...)
+}
+
+// endpoints makes a ready endpoint on each of nodes the whole of what the Service has.
+func (b *bed) endpoints(name string, nodes ...string) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	yes := true
+	for i, node := range nodes {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{netip.AddrFrom4([4]byte{198, 19, 64, byte(i + 2)}).String()}, NodeName: &node,
+			Conditions: discoveryv1.EndpointConditions{Ready: &yes, Serving: &yes},
+		})
+	}
+	api := b.client.DiscoveryV1().EndpointSlices("default")
+	if old, err := api.Get(ctx, name, metav1.GetOptions{}); err == nil {
+		slice.ResourceVersion = old.ResourceVersion
+		require.Value(api.Update(ctx, slice, metav1.UpdateOptions{}))(b.t)
+		return
+	}
+	require.Value(api.Create(ctx, slice, metav1.CreateOptions{}))(b.t)
+}

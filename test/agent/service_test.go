@@ -1,0 +1,81 @@
+package agent_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"daymark/annotations"
+	"daymark/test/controlplane"
+	"daymark/test/netns"
+	"daymark/test/require"
+)
+
+// A Service's address is on one node and announced, its status, annotation and Event say so; on SIGTERM of the holder another
+// node has it within a second.
+func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
+	b := newBed(t, "n1", "n2")
+	b.start()
+	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
+	agents := map[string]*netns.Command{}
+	for _, n := range b.nodes {
+		agents[n.Name()] = b.agent(n, "svc_enable=true")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	addr := b.lan.Addr(100)
+	b.service("web", addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+
+	svc := b.held(ctx, "web", "n1", "n2")
+	if in := svc.Status.LoadBalancer.Ingress; in[0].IP != addr.String() || len(in[0].Ports) != 1 || in[0].Ports[0].Port != 80 {
+		t.Errorf("status is %v", in)
+	}
+	first := svc.Annotations[annotations.VIPHost]
+	other := map[string]string{"n1": "n2", "n2": "n1"}[first]
+	require.NoError(t, b.cluster.Node(first).Host.WaitAddr(ctx, addr))
+	b.event(ctx, "web", "Held", "Held by "+first+" with ARP")
+
+	began := time.Now()
+	require.NoError(t, agents[first].Stop(ctx))
+	answer := require.Value(b.lan.Observer().Wait(ctx, addr, began, netns.FromHost(other)))(t)
+	if late := answer.At.Sub(began); late > time.Second {
+		t.Errorf("the successor was heard after %s", late)
+	}
+	b.held(ctx, "web", other)
+	b.event(ctx, "web", "Held", "Held by "+other+" with ARP")
+}
+
+// held waits until the Service's status has an address and one of nodes holds it.
+func (b *bed) held(ctx context.Context, name string, nodes ...string) *corev1.Service {
+	b.t.Helper()
+	return require.Value(controlplane.Await(ctx, b.client.CoreV1().Services("default"), name, func(s *corev1.Service) bool {
+		for _, n := range nodes {
+			if len(s.Status.LoadBalancer.Ingress) > 0 && s.Annotations[annotations.VIPHost] == n {
+				return true
+			}
+		}
+		return false
+	}))(b.t)
+}
+
+// event waits for an Event about a Service.
+func (b *bed) event(ctx context.Context, name, reason, text string) {
+	b.t.Helper()
+	api := b.client.CoreV1().Events("default")
+	watch := require.Value(api.Watch(ctx, metav1.ListOptions{}))(b.t)
+	defer watch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("no event %q %q about %s", reason, text, name)
+		case ev := <-watch.ResultChan():
+			e, ok := ev.Object.(*corev1.Event)
+			if ok && e.InvolvedObject.Name == name && e.Reason == reason && e.Message == text {
+				return
+			}
+		}
+	}
+}
