@@ -244,6 +244,7 @@ func (w *world) judge() {
 			}
 			if c, ok := w.covered[r.Claim]; ok && live(r, now) && now.After(c) {
 				w.gap[r.Claim] = max(w.gap[r.Claim], now.Sub(c))
+				w.note("nobody held %s for %v", r.Claim, now.Sub(c))
 			}
 			if live(r, now) {
 				w.covered[r.Claim] = now

@@ -1,0 +1,322 @@
+package election
+
+import (
+	"slices"
+	"time"
+)
+
+// tenure is where this node stands with one claim.
+type tenure string
+
+const (
+	idle     tenure = "idle"     // not listed
+	pending  tenure = "pending"  // listed, not held
+	held     tenure = "held"     // listed and held
+	quiet    tenure = "quiet"    // listed, and shown as passing: retracted as soon as that is true
+	letGo    tenure = "passing"  // retracted; answered for until the successor is heard
+	removing tenure = "removing" // listed, not held: retracted as soon as it is in the kernel no more
+)
+
+// stake is one claim that this node stands for, or did.
+type stake struct {
+	claim  Claim
+	id     uint64
+	tenure tenure
+	wanted bool // in the set
+
+	seq       uint64    // pending: the write that lists it first
+	unclaimed time.Time // since when nobody lists it; zero while somebody does
+	leaving   time.Time // since when it is offered although this node does not yield
+	last      string    // the Lease of the member that was last seen to list it
+	failover  bool
+	shown     bool      // it may be in the kernel and announced: it was shown, and not yet taken away
+	inherited bool      // a predecessor listed it, and it is not settled yet who holds it
+	until     time.Time // letGo: the end of the right
+	letIn     time.Time // letGo: when the write without it was sent; zero until that is answered
+	heard     bool
+}
+
+// listed reports whether the claim is in this node's record.
+func (s *stake) listed() bool {
+	switch s.tenure {
+	case pending, held, quiet, removing:
+		return true
+	}
+	return false
+}
+
+// rank is an order of the nodes for one claim: those that hand it over come after the others, then the score decides.
+type rank struct {
+	gives bool
+	score uint64
+}
+
+func (r rank) better(o rank) bool {
+	if r.gives != o.gives {
+		return o.gives
+	}
+	return r.score > o.score
+}
+
+// survey is what this node sees of one claim.
+type survey struct {
+	better     int  // candidates that rank before this node
+	candidates int  // others that could take it
+	blocked    bool // somebody else lists it and may hold it
+	contender  bool // a live one of those ranks before this node
+	// proof is set when one of those looks dead: a write of this node that is sent after it and delivered makes it certain.
+	proof time.Time
+}
+
+// survey looks at the others with regard to s.
+func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
+	// As others see this node: what it has not written yet does not count.
+	mine := rank{gives: l.written.Yields || l.written.Offered.has(s.id), score: score(l.id, s.id)}
+	for name, o := range l.view.members {
+		lists := o.record.Claims.has(s.id)
+		suspect := l.view.suspect(o, now)
+		theirs := rank{gives: o.record.Yields || o.record.Offered.has(s.id), score: score(o.id, s.id)}
+		if lists && !l.view.void(o) {
+			s.last = name
+			out.blocked = true
+			if suspect {
+				out.proof = later(out.proof, o.changed.Add(o.duration))
+			}
+			out.contender = out.contender || !suspect && theirs.better(mine)
+		}
+		if !suspect && o.record.Serves && s.claim.allows(o.node) {
+			out.candidates++
+			if theirs.better(mine) {
+				out.better++
+			}
+		}
+	}
+	return out
+}
+
+// decide moves every claim as far as it goes now.
+func (l *membersLoop) decide(due *alarm) {
+	for _, name := range l.order {
+		s := l.stakes[name]
+		for range 4 { // a claim takes a few steps at most, and none of them twice
+			was := s.tenure
+			l.move(s, due)
+			if s.tenure == was {
+				break
+			}
+			l.view.stirred = true
+		}
+	}
+}
+
+// move makes at most one step of one claim.
+func (l *membersLoop) move(s *stake, due *alarm) {
+	now := due.now
+	see := l.survey(s, now)
+	if see.blocked || s.tenure != idle {
+		s.unclaimed = time.Time{}
+	} else if s.unclaimed.IsZero() {
+		s.unclaimed = now
+	}
+	stands := s.wanted && s.claim.allows(l.cfg.Identity) && !l.stopping
+	if stands || !s.listed() {
+		s.leaving = time.Time{}
+	}
+	switch s.tenure {
+	case idle:
+		if stands && !l.blind && l.due(s, see, due) {
+			s.tenure, s.seq = pending, l.nextSeq
+		}
+	case pending:
+		switch {
+		case !stands, l.blind, see.contender:
+			l.retract(s)
+		case l.delivered >= s.seq && !see.blocked && now.Before(l.withdrawAt()):
+			s.tenure = held
+			s.failover = l.orphaned(s)
+			l.cfg.Metrics.gain(l.cfg.Group, how(s), 1)
+		default:
+			l.proof = later(l.proof, see.proof)
+		}
+	case held:
+		switch {
+		case !s.wanted:
+			s.tenure = removing
+		case see.contender:
+			s.tenure, s.until, s.letIn, s.heard = quiet, l.cfg.fence(l.renewed), time.Time{}, false
+		case !stands:
+			l.offer(s, see, due)
+		}
+	case quiet:
+		switch {
+		case !s.wanted:
+			s.tenure = removing
+		case !see.contender:
+			s.tenure = held
+		}
+	case letGo:
+		ended := !s.letIn.IsZero() && due.reached(s.letIn.Add(passing))
+		if !s.wanted || s.heard || ended || due.reached(s.until) {
+			s.tenure = idle
+			l.cfg.Metrics.lose(l.cfg.Group, "passed", 1)
+		}
+	}
+}
+
+// orphaned reports whether who listed s last is dead, and did not retract it.
+func (l *membersLoop) orphaned(s *stake) bool {
+	o := l.view.members[s.last]
+	return o != nil && !o.released && o.record.Claims.has(s.id)
+}
+
+func how(s *stake) string {
+	if s.failover {
+		return "failover"
+	}
+	return "free"
+}
+
+// due reports whether this node lists a claim now that it does not list: at once when it is the best, and later the more
+// better ones there are, as long as nobody does.
+func (l *membersLoop) due(s *stake, see survey, due *alarm) bool {
+	switch {
+	case see.contender:
+		return false
+	case see.better == 0 && !l.written.Yields:
+		return true
+	case see.blocked:
+		return false
+	}
+	return due.reached(s.unclaimed.Add(time.Duration(max(see.better, 1)) * l.cfg.RetryPeriod / 4))
+}
+
+// offer waits for somebody to list a claim that this node holds and may not go on holding, a second at most.
+func (l *membersLoop) offer(s *stake, see survey, due *alarm) {
+	if s.leaving.IsZero() {
+		s.leaving = due.now
+	}
+	if see.candidates == 0 || due.reached(s.leaving.Add(passing)) {
+		s.tenure = removing
+	}
+}
+
+// retract takes a claim that is not held out of the list, once nothing of it is in the kernel from an earlier time.
+func (l *membersLoop) retract(s *stake) {
+	if s.shown {
+		s.tenure = removing
+	} else {
+		s.tenure = idle
+	}
+}
+
+// lapse ends every right of this node: none was renewed in time. Each claim begins anew.
+func (l *membersLoop) lapse(why string) {
+	n := 0
+	for _, s := range l.stakes {
+		switch s.tenure {
+		case held, quiet:
+			s.tenure, s.seq = pending, l.nextSeq
+			n++
+		case pending:
+			s.seq = l.nextSeq
+		}
+	}
+	l.view.stirred, l.unsure = true, true // the write that they wait for is made now
+	if n > 0 {
+		l.cfg.Log.Info("lost", "why", why, "claims", n)
+		l.cfg.Metrics.lose(l.cfg.Group, why, n)
+	}
+}
+
+// rights returns what this node may hold, sorted by claim.
+func (l *membersLoop) rights() []Right {
+	var out []Right
+	fence := l.cfg.fence(l.renewed)
+	for _, name := range l.order {
+		s := l.stakes[name]
+		r := Right{Claim: name, Until: fence, Failover: s.failover}
+		switch s.tenure {
+		case held:
+		case quiet, letGo:
+			r.Passing, r.Until = true, s.until
+			if !s.letIn.IsZero() {
+				r.Until = earlier(s.until, s.letIn.Add(passingFence))
+			}
+		default:
+			continue
+		}
+		s.shown = s.shown || !r.Passing
+		out = append(out, r)
+	}
+	return out
+}
+
+// applied takes in that the rights as they are now are true: what is shown as passing is not announced any more, and what
+// is not shown is gone.
+func (l *membersLoop) applied() {
+	for _, s := range l.stakes {
+		if s.tenure == held {
+			continue
+		}
+		if s.shown {
+			s.shown, l.view.stirred = false, true
+		}
+		if s.tenure == removing {
+			s.tenure, l.view.stirred = idle, true
+		}
+	}
+	l.inherited = nil
+}
+
+// compose returns the record that is to be written now. A claim that is passed leaves the list here.
+func (l *membersLoop) compose() record {
+	r := record{
+		Incarnation: l.self, Seq: l.nextSeq, Yields: l.asked.yielded || l.stopping || l.blind,
+		Serves: l.asked.set || len(l.inherited) > 0, Claims: set{}, Offered: set{}, Leases: l.asked.leases,
+	}
+	if l.stopping {
+		r.Leases = nil
+	}
+	for id := range l.inherited {
+		r.Claims[id] = struct{}{}
+	}
+	for _, s := range l.stakes {
+		if !s.listed() || s.tenure == quiet && !s.shown {
+			continue
+		}
+		r.Claims[s.id] = struct{}{}
+		if !s.leaving.IsZero() {
+			r.Offered[s.id] = struct{}{}
+		}
+	}
+	return r
+}
+
+// want takes in the claims that the agent set.
+func (l *membersLoop) want(claims []Claim) {
+	for _, s := range l.stakes {
+		s.wanted = false
+	}
+	for _, c := range claims {
+		s := l.stakes[c.Name]
+		if s == nil {
+			s = &stake{id: hash(c.Name), tenure: idle}
+			l.stakes[c.Name] = s
+			if l.inherited.has(s.id) {
+				s.tenure, s.seq, s.shown, s.inherited = pending, l.nextSeq, true, true
+				l.unsure = true
+			}
+		}
+		s.claim, s.wanted = c, true
+	}
+	l.sort()
+}
+
+// sort brings order up to date with stakes.
+func (l *membersLoop) sort() {
+	l.order = l.order[:0]
+	for name := range l.stakes {
+		l.order = append(l.order, name)
+	}
+	slices.Sort(l.order)
+}

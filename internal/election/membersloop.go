@@ -1,0 +1,370 @@
+package election
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// writeGap is the shortest time between two writes of a member, other than after an error: a burst of changes is collected.
+const writeGap = 25 * time.Millisecond
+
+// membersLoop is one run of Members. All of it belongs to the goroutine of run.
+type membersLoop struct {
+	*Members
+	id       uint64
+	ap       *applier
+	req      *requests
+	watch    *watcher
+	started  time.Time
+	settled  bool // Apply may be called
+	stopping bool
+	stopBy   time.Time
+	asked    asked
+	view     view
+	blind    bool // the watch does not even tell of this node's own writes
+	looked   time.Time
+	decideAt time.Time
+
+	// The own Lease and what is written to it.
+	joined   bool // the first list has come
+	own      *coordinationv1.Lease
+	rv       uint64
+	learned  time.Time
+	changed  time.Time
+	adopted  incarnation // the process of this identity and host that wrote it before this one
+	needRead bool
+	failing  bool
+	retryAt  time.Time
+	nextSeq  uint64
+	sent     map[uint64]time.Time // when the writes that were not delivered yet were sent
+	lastSent time.Time
+	written  record // as it was sent last
+	unsure   bool   // it is not known that it was written
+	left     bool   // the release was answered
+
+	// What is held.
+	delivered uint64    // the own write that the watch delivered last
+	renewed   time.Time // when the last own write that is known to have succeeded was sent
+	proof     time.Time // a write must be sent after this
+	stakes    map[string]*stake
+	order     []string // their names, sorted
+	inherited set      // what the predecessor listed; kept listed until it is known what of it is wanted
+}
+
+func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop {
+	now := time.Now()
+	return &membersLoop{
+		Members: m,
+		id:      hash(m.cfg.Identity),
+		ap:      newApplier(apply, m.cfg.Log),
+		req:     newRequests(work, m.cfg.request()),
+		watch: &watcher{
+			leases:   m.client,
+			selector: metav1.ListOptions{LabelSelector: memberLabel + "=" + m.cfg.Group},
+			timeout:  m.cfg.request(),
+			longest:  m.cfg.RetryPeriod,
+			log:      m.cfg.Log,
+			events:   make(chan event, 64),
+			stale:    make(chan struct{}, 1),
+		},
+		started: now,
+		view:    view{timing: m.cfg.Timing, self: m.name, log: m.cfg.Log, members: map[string]*member{}, stirred: true},
+		nextSeq: 1,
+		sent:    map[uint64]time.Time{},
+		stakes:  map[string]*stake{},
+	}
+}
+
+func (l *membersLoop) run(ctx context.Context) {
+	done := ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		l.cfg.thaw()
+		next, over := l.step(time.Now(), ctx.Err() != nil)
+		if over {
+			return
+		}
+		timer.Reset(time.Until(next))
+		select {
+		case a := <-l.req.answers:
+			l.cfg.thaw()
+			l.req.busy = false
+			l.answered(a, time.Now())
+		case e := <-l.watch.events:
+			l.cfg.thaw()
+			l.saw(e, time.Now())
+		case <-l.ap.applied:
+			l.view.stirred = true
+		case <-l.wake:
+			l.view.stirred = true
+		case <-timer.C:
+		case <-done:
+			done = nil
+		}
+	}
+}
+
+// step does what is due at now and returns when it wants to be called again at the latest, or that all is over.
+func (l *membersLoop) step(now time.Time, stopping bool) (next time.Time, over bool) {
+	due := alarm{now: now, next: now.Add(l.cfg.LeaseDuration)}
+	if stopping && !l.stopping {
+		l.stopping, l.stopBy, l.view.stirred = true, now.Add(l.cfg.RenewDeadline), true
+	}
+	l.ask(&due)
+	l.watchWatch(&due)
+	if l.holds() && due.reached(l.withdrawAt()) {
+		l.lapse("deadline")
+	}
+	if l.view.stirred || !now.Before(l.decideAt) {
+		l.review(now)
+	}
+	due.reached(l.decideAt)
+	if l.needRead && !l.req.busy && due.reached(l.retryAt) {
+		l.req.send("read", 0, func(ctx context.Context) (*coordinationv1.Lease, error) {
+			return l.client.Get(ctx, l.name, metav1.GetOptions{})
+		})
+	}
+	if l.stopping && l.clear() {
+		if l.left || !l.isMine() || due.reached(l.stopBy) {
+			return due.next, !l.req.busy || due.reached(l.stopBy)
+		}
+		l.release(&due)
+		return due.next, false
+	}
+	if l.stopping && due.reached(l.stopBy.Add(l.cfg.LeaseDuration-l.cfg.RenewDeadline)) {
+		return due.next, true
+	}
+	l.write(&due)
+	return due.next, false
+}
+
+// ask takes in what the agent wants.
+func (l *membersLoop) ask(due *alarm) {
+	before := l.asked.set
+	l.asked = l.take()
+	if l.asked.changed && l.joined {
+		l.want(l.asked.claims)
+	} else if l.asked.changed {
+		l.mu.Lock()
+		l.Members.changed = true // again when it is known what a predecessor listed
+		l.mu.Unlock()
+	}
+	for name := range l.asked.heard {
+		if s := l.stakes[name]; s != nil && s.tenure == letGo {
+			s.heard = true
+		}
+	}
+	if before != l.asked.set {
+		l.view.stirred = true
+	}
+	if len(l.inherited) > 0 && !l.asked.set && due.reached(l.started.Add(l.cfg.LeaseDuration)) {
+		l.view.stirred = true // settles it
+	}
+}
+
+// watchWatch has the watch made anew when it does not deliver this node's own writes.
+func (l *membersLoop) watchWatch(due *alarm) {
+	if !l.joined {
+		return
+	}
+	blind := due.reached(l.view.horizon.Add(l.cfg.RenewDeadline))
+	if blind != l.blind {
+		l.blind, l.view.stirred = blind, true
+	}
+	if blind && due.reached(l.looked.Add(l.cfg.RenewDeadline)) {
+		l.looked = due.now
+		signal(l.watch.stale)
+	}
+}
+
+// review decides about every claim, shows what came of it, and goes on while that leads to more.
+func (l *membersLoop) review(now time.Time) {
+	due := alarm{now: now, next: now.Add(l.cfg.LeaseDuration)}
+	l.proof = time.Time{}
+	for range 4 {
+		l.view.stirred = false
+		l.view.purge()
+		l.decide(&due)
+		l.show()
+		if !l.view.stirred {
+			break
+		}
+	}
+	for _, o := range l.view.members {
+		if !l.view.void(o) {
+			due.reached(o.changed.Add(o.duration))
+		}
+	}
+	for _, name := range l.order {
+		if s := l.stakes[name]; !s.wanted && s.tenure == idle && !s.shown {
+			delete(l.stakes, name)
+		}
+	}
+	if len(l.stakes) != len(l.order) {
+		l.sort()
+	}
+	l.decideAt = due.next
+	live := l.view.live(now)
+	l.Members.show(live)
+	l.cfg.Metrics.live(len(live) + 1)
+}
+
+// show asks for the rights as they are now, and takes in when they are true already.
+func (l *membersLoop) show() {
+	l.settled = l.settled || l.stopping || l.joined && l.asked.set && !l.inheriting() ||
+		time.Since(l.started) >= l.cfg.LeaseDuration
+	if !l.settled {
+		return
+	}
+	rights := l.rights()
+	l.cfg.Metrics.rights(l.cfg.Group, rights)
+	if l.ap.has(l.ap.set(rights)) {
+		l.applied()
+	}
+}
+
+// inheriting reports whether it is still open who holds what a predecessor held.
+func (l *membersLoop) inheriting() bool {
+	for _, s := range l.stakes {
+		if s.inherited && s.tenure == pending {
+			return true
+		}
+		s.inherited = false
+	}
+	return false
+}
+
+// holds reports whether this node has any right that needs renewal.
+func (l *membersLoop) holds() bool {
+	for _, s := range l.stakes {
+		if s.tenure == held || s.tenure == quiet {
+			return true
+		}
+	}
+	return false
+}
+
+// clear reports whether nothing is held, passed or in the kernel any more.
+func (l *membersLoop) clear() bool {
+	for _, s := range l.stakes {
+		if s.tenure != idle || s.shown {
+			return false
+		}
+	}
+	return l.ap.has(l.ap.set(nil))
+}
+
+// withdrawAt returns when a holder that was not able to renew withdraws.
+func (l *membersLoop) withdrawAt() time.Time {
+	return earlier(l.renewed.Add(l.cfg.RenewDeadline), l.cfg.fence(l.renewed))
+}
+
+// answered takes in what became of a request.
+func (l *membersLoop) answered(a answer, now time.Time) {
+	if a.kind != "read" {
+		l.cfg.Metrics.wrote(l.cfg.Group, now.Sub(a.sent), a.err)
+	}
+	switch {
+	case a.err == nil:
+		l.needRead, l.failing = false, false
+		l.observe(a.lease, a.sent, now)
+		if a.kind == "write" {
+			l.acknowledge(a.seq, a.sent, now)
+		}
+		l.left = l.left || a.kind == "release"
+	case a.kind == "read" && apierrors.IsNotFound(a.err):
+		l.needRead = false
+		l.observe(nil, a.sent, now)
+	default:
+		l.unsure = true
+		if contradicted(a.err) {
+			l.needRead = true
+			signal(l.watch.stale)
+			return
+		}
+		l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
+		if !l.failing {
+			l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)
+		}
+		l.failing = true
+	}
+}
+
+// acknowledge takes in that the write seq, sent at sent, is known to have succeeded.
+func (l *membersLoop) acknowledge(seq uint64, sent, now time.Time) {
+	if !l.renewed.IsZero() && !now.Before(l.cfg.fence(l.renewed)) {
+		l.lapse("deadline") // others may have taken over meanwhile
+	}
+	if seq+1 == l.nextSeq {
+		l.unsure = false
+	}
+	l.renewed = later(l.renewed, sent)
+	for _, s := range l.stakes {
+		if s.tenure == letGo && s.letIn.IsZero() && s.seq <= seq {
+			s.letIn = sent
+		}
+	}
+	l.view.stirred = true
+}
+
+// saw takes in what the watch tells.
+func (l *membersLoop) saw(e event, now time.Time) {
+	if e.listed {
+		var own *coordinationv1.Lease
+		for i := range e.list {
+			if e.list[i].Name == l.name {
+				own = &e.list[i]
+			}
+		}
+		first := !l.joined
+		l.joined = true
+		l.view.list(e.list, e.sent, now)
+		l.observe(own, e.sent, now)
+		if first {
+			l.inherit()
+		}
+		l.deliver(own, now)
+		l.view.stirred = true
+		return
+	}
+	switch {
+	case e.lease.Name != l.name && e.deleted:
+		l.view.forget(e.lease.Name)
+	case e.lease.Name != l.name:
+		l.view.see(e.lease, now)
+	case version(e.lease) > l.rv && e.deleted:
+		l.rv = version(e.lease)
+		l.learn(nil, now)
+	default:
+		if version(e.lease) > l.rv {
+			l.rv = version(e.lease)
+			l.learn(e.lease, now)
+		}
+		l.deliver(e.lease, now)
+	}
+}
+
+// deliver takes in that the watch delivered lease, this node's own: every write before it was seen.
+func (l *membersLoop) deliver(lease *coordinationv1.Lease, now time.Time) {
+	if lease == nil || !l.wroteIt(lease) {
+		return
+	}
+	r, err := parseRecord(lease.Annotations[recordAnnotation])
+	if err != nil || r.Seq <= l.delivered {
+		return
+	}
+	sent, ok := l.sent[r.Seq]
+	if !ok {
+		return
+	}
+	l.delivered = r.Seq
+	l.view.horizon = later(l.view.horizon, sent)
+	l.acknowledge(r.Seq, sent, now)
+	maps.DeleteFunc(l.sent, func(seq uint64, _ time.Time) bool { return seq <= r.Seq })
+}

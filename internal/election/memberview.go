@@ -1,0 +1,119 @@
+package election
+
+import (
+	"log/slog"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+)
+
+// member is another node as this one sees it.
+type member struct {
+	node     string
+	id       uint64
+	record   record
+	version  string // resourceVersion
+	duration time.Duration
+	changed  time.Time // when the newest write was seen
+	released bool      // it left in good order: it has no rights
+	deleted  bool      // its Lease is gone; what it held ends as if it were there
+}
+
+// view is what is known of the other members.
+type view struct {
+	timing  Timing
+	self    string // name of the own Lease
+	log     *slog.Logger
+	members map[string]*member // by name of their Lease
+	// horizon is a moment such that every write made before it has been seen.
+	horizon time.Time
+	// stirred means that something changed that decisions depend on.
+	stirred bool
+}
+
+// see takes in lease as it was delivered at now.
+func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
+	o := v.members[lease.Name]
+	if o != nil && o.version == lease.ResourceVersion && !o.deleted {
+		return
+	}
+	r, err := parseRecord(lease.Annotations[recordAnnotation])
+	switch {
+	case err == nil:
+	case o != nil:
+		// It goes on renewing something that can't be read: believe what it said before.
+		v.log.Warn("member record not understood", "member", lease.Name, "err", err)
+		r = o.record
+	case holder(lease) != "":
+		v.log.Warn("member record not understood", "member", lease.Name, "err", err)
+	}
+	was := o
+	o = &member{
+		node: holder(lease), record: r, version: lease.ResourceVersion,
+		duration: duration(lease, v.timing.LeaseDuration), changed: now, released: holder(lease) == "",
+	}
+	if o.released && was != nil {
+		o.node = was.node
+	}
+	o.id = hash(o.node)
+	v.members[lease.Name] = o
+	if was == nil || was.released != o.released || was.deleted || v.suspect(was, now) || !was.record.same(r) ||
+		was.record.Incarnation != r.Incarnation {
+		v.stirred = true
+	}
+}
+
+// list takes in a quorum list that was sent at sent.
+func (v *view) list(items []coordinationv1.Lease, sent, now time.Time) {
+	there := map[string]bool{}
+	for i := range items {
+		there[items[i].Name] = true
+		if items[i].Name != v.self {
+			v.see(&items[i], now)
+		}
+	}
+	for name, o := range v.members {
+		if !there[name] && !o.deleted {
+			o.deleted, v.stirred = true, true
+		}
+	}
+	v.horizon = later(v.horizon, sent)
+}
+
+// forget takes in that a Lease was deleted. That ends no right of its member.
+func (v *view) forget(name string) {
+	if o := v.members[name]; o != nil && !o.deleted {
+		o.deleted, v.stirred = true, true
+	}
+}
+
+// suspect reports whether o has not renewed for so long that it is dead, as far as this node has seen.
+func (v *view) suspect(o *member, now time.Time) bool {
+	return o.released || o.deleted || !now.Before(o.changed.Add(o.duration))
+}
+
+// void reports whether it is certain that every right of o is over; see [Members].
+func (v *view) void(o *member) bool {
+	return o.released || !v.horizon.Before(o.changed.Add(o.duration))
+}
+
+// purge drops members whose Lease is gone and whose rights are over.
+func (v *view) purge() {
+	for name, o := range v.members {
+		if o.deleted && v.void(o) {
+			delete(v.members, name)
+			v.stirred = true
+		}
+	}
+}
+
+// live returns the members that are not suspect.
+func (v *view) live(now time.Time) []member {
+	var out []member
+	for _, o := range v.members {
+		if !v.suspect(o, now) {
+			out = append(out, *o)
+		}
+	}
+	return out
+}

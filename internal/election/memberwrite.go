@@ -1,0 +1,160 @@
+package election
+
+import (
+	"context"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// wroteIt reports whether lease, of this node's name, is by this process.
+func (l *membersLoop) wroteIt(lease *coordinationv1.Lease) bool {
+	r, err := parseRecord(lease.Annotations[recordAnnotation])
+	return err == nil && r.Incarnation == l.self && holder(lease) == l.cfg.Identity
+}
+
+// isMine reports whether the own Lease is this process's, as last known.
+func (l *membersLoop) isMine() bool { return l.own != nil && l.wroteIt(l.own) }
+
+// observe takes in what a read or a write of the own Lease, sent at sent, said; nil is none. See leaseLoop.observe.
+func (l *membersLoop) observe(lease *coordinationv1.Lease, sent, now time.Time) {
+	if l.own != nil && !l.learned.Before(sent) && version(lease) < l.rv {
+		l.needRead = l.needRead || lease == nil
+		return
+	}
+	if lease != nil {
+		l.rv = version(lease)
+	}
+	l.learn(lease, now)
+}
+
+// learn makes lease what is known of the own Lease.
+func (l *membersLoop) learn(lease *coordinationv1.Lease, now time.Time) {
+	was := l.isMine()
+	if lease == nil || l.own == nil || lease.ResourceVersion != l.own.ResourceVersion {
+		l.changed = now
+	}
+	l.own, l.learned = lease, now
+	switch mine := l.isMine(); {
+	case lease == nil:
+		l.unsure = true // made again at once
+	case was && !mine && holder(lease) != "":
+		l.cfg.Log.Error("another process uses this node's name", "process", l.otherIncarnation())
+		l.lapse("usurped")
+		for _, s := range l.stakes {
+			if s.tenure == pending || s.tenure == letGo {
+				l.retract(s)
+			}
+		}
+	}
+}
+
+func (l *membersLoop) otherIncarnation() string {
+	r, err := parseRecord(l.own.Annotations[recordAnnotation])
+	if err != nil {
+		return ""
+	}
+	return short(r.Incarnation)
+}
+
+// inherit takes over what a predecessor on this host listed: while that stays listed nobody else takes it.
+func (l *membersLoop) inherit() {
+	if l.own == nil || holder(l.own) != l.cfg.Identity {
+		return
+	}
+	r, err := parseRecord(l.own.Annotations[recordAnnotation])
+	if err != nil || !r.Incarnation.sameHost(l.self) {
+		return
+	}
+	l.adopted, l.inherited = r.Incarnation, r.Claims
+}
+
+// writable returns from when on the own Lease may be written: at once, unless another process writes it.
+func (l *membersLoop) writable() time.Time {
+	switch {
+	case l.own == nil, holder(l.own) == "", l.isMine():
+		return time.Time{}
+	case l.adopted != "":
+		if r, err := parseRecord(l.own.Annotations[recordAnnotation]); err == nil && r.Incarnation == l.adopted {
+			return time.Time{}
+		}
+	}
+	return l.changed.Add(duration(l.own, l.cfg.LeaseDuration))
+}
+
+// period is how long after a write the next one is due at the latest.
+func (l *membersLoop) period() time.Duration {
+	if len(l.written.Claims) > 0 {
+		return l.cfg.RetryPeriod
+	}
+	return (l.cfg.RetryPeriod + l.cfg.RenewDeadline) / 2
+}
+
+// write writes the record when it is due, or when it says something new.
+func (l *membersLoop) write(due *alarm) {
+	if !l.joined || l.req.busy || l.needRead || !due.reached(later(l.retryAt, l.writable())) {
+		return
+	}
+	next := l.compose()
+	now := l.unsure || l.lastSent.IsZero() || l.lastSent.Before(l.proof)
+	soon := !next.same(l.written) && due.reached(l.lastSent.Add(writeGap))
+	if !now && !soon && !due.reached(l.lastSent.Add(l.period())) {
+		return
+	}
+	for _, s := range l.stakes {
+		if s.tenure == quiet && !next.Claims.has(s.id) {
+			s.tenure, s.seq = letGo, next.Seq
+		}
+	}
+	l.put("write", next, l.cfg.Identity)
+	l.sent[next.Seq] = l.lastSent
+	l.nextSeq++
+}
+
+// release writes that this member has left.
+func (l *membersLoop) release(due *alarm) {
+	if l.req.busy || l.needRead || !due.reached(l.retryAt) {
+		return
+	}
+	l.put("release", record{Incarnation: l.self, Seq: l.nextSeq}, "")
+	l.nextSeq++
+}
+
+// put sends r as the own Lease's record, over what is known of the Lease.
+func (l *membersLoop) put(kind string, r record, holder string) {
+	now := metav1.NewMicroTime(time.Now())
+	seconds := l.cfg.seconds()
+	if holder == "" {
+		seconds = 1
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.cfg.Namespace, Name: l.name}}
+	if l.own != nil {
+		lease = l.own.DeepCopy()
+	}
+	lease.Labels = with(lease.Labels, memberLabel, l.cfg.Group)
+	lease.Annotations = with(lease.Annotations, recordAnnotation, r.String())
+	if l.cfg.Owner != nil {
+		lease.OwnerReferences = []metav1.OwnerReference{*l.cfg.Owner}
+	}
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds, lease.Spec.RenewTime = &holder, &seconds, &now
+	if !l.isMine() || lease.Spec.AcquireTime == nil {
+		lease.Spec.AcquireTime = &now
+	}
+	create := l.own == nil
+	l.written = r
+	l.lastSent = l.req.send(kind, r.Seq, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		if create {
+			return l.client.Create(ctx, lease, metav1.CreateOptions{})
+		}
+		return l.client.Update(ctx, lease, metav1.UpdateOptions{})
+	})
+}
+
+func with(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[key] = value
+	return m
+}

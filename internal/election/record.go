@@ -1,0 +1,115 @@
+package election
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// recordAnnotation carries a [record] on a member's Lease.
+const recordAnnotation = "kube-vip.io/member"
+
+// record is what a member says of itself in its Lease.
+type record struct {
+	// Incarnation names the process that wrote it.
+	Incarnation incarnation
+	// Seq counts its writes, from 1.
+	Seq uint64
+	// Serves means that it stands for claims at all.
+	Serves bool
+	// Yields means that it hands over everything that somebody else can take.
+	Yields bool
+	// Claims are all the claims that it may hold, now or as soon as nobody else lists them. Offered are those among them that
+	// it hands over.
+	Claims, Offered set
+	// Leases are those that it would take over, as namespace/name, sorted.
+	Leases []string
+}
+
+// set is a set of hashes of claims' names.
+type set map[uint64]struct{}
+
+func (s set) has(id uint64) bool { _, ok := s[id]; return ok }
+
+// recordJSON is a record as it is written. A claim is 8 bytes, so a thousand on one node take 10 KiB.
+type recordJSON struct {
+	Incarnation string   `json:"incarnation"`
+	Seq         uint64   `json:"seq"`
+	Serves      bool     `json:"serves,omitempty"`
+	Yields      bool     `json:"yields,omitempty"`
+	Claims      string   `json:"claims,omitempty"`
+	Offered     string   `json:"offered,omitempty"`
+	Leases      []string `json:"leases,omitempty"`
+}
+
+// String returns r as it is written; equal records give equal text.
+func (r record) String() string {
+	text, err := json.Marshal(recordJSON{
+		string(r.Incarnation), r.Seq, r.Serves, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
+	})
+	if err != nil {
+		panic(fmt.Sprintf("a member record is only strings and numbers: %v", err))
+	}
+	return string(text)
+}
+
+// parseRecord reads what String wrote. Fields that it does not know are left out.
+func parseRecord(text string) (record, error) {
+	var j recordJSON
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return record{}, fmt.Errorf("parsing a member record: %w", err)
+	}
+	r := record{Incarnation: incarnation(j.Incarnation), Seq: j.Seq, Serves: j.Serves, Yields: j.Yields, Leases: j.Leases}
+	var errs []error
+	for _, f := range []struct {
+		key, text string
+		to        *set
+	}{{"claims", j.Claims, &r.Claims}, {"offered", j.Offered, &r.Offered}} {
+		s, err := decodeSet(f.text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("parsing %s of a member record: %w", f.key, err))
+		}
+		*f.to = s
+	}
+	if err := errors.Join(errs...); err != nil {
+		return record{}, err
+	}
+	return r, nil
+}
+
+// encode returns the members of s in order, each as 8 bytes, in base64.
+func (s set) encode() string {
+	if len(s) == 0 {
+		return ""
+	}
+	raw := make([]byte, 0, 8*len(s))
+	for _, id := range slices.Sorted(maps.Keys(s)) {
+		raw = binary.BigEndian.AppendUint64(raw, id)
+	}
+	return base64.RawStdEncoding.EncodeToString(raw)
+}
+
+func decodeSet(text string) (set, error) {
+	raw, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw)%8 != 0 {
+		return nil, fmt.Errorf("%d bytes, which is not a multiple of 8", len(raw))
+	}
+	s := make(set, len(raw)/8)
+	for ; len(raw) > 0; raw = raw[8:] {
+		s[binary.BigEndian.Uint64(raw)] = struct{}{}
+	}
+	return s, nil
+}
+
+// same reports whether r and o say the same, whoever wrote them and when.
+func (r record) same(o record) bool {
+	return r.Serves == o.Serves && r.Yields == o.Yields && maps.Equal(r.Claims, o.Claims) &&
+		maps.Equal(r.Offered, o.Offered) && slices.Equal(r.Leases, o.Leases)
+}
