@@ -33,13 +33,7 @@ func (l *loader) readFile() {
 		l.fail("file %q: %w", path, err)
 		return
 	}
-	byName := map[string]setting{}
-	for _, s := range l.settings {
-		for _, name := range slices.Concat(s.env, s.file, []string{s.flag}) {
-			byName[strings.ToLower(name)] = s
-		}
-	}
-	delete(byName, "")
+	byName := l.byAnyName()
 	seen := map[string]string{}
 	for _, e := range entries {
 		s, ok := byName[strings.ToLower(e.name)]
@@ -48,6 +42,8 @@ func (l *loader) readFile() {
 			l.notice(e.name, "unknown name in "+path, l.nearest(e.name))
 		case s.key() == configFileKey:
 			l.notice(e.name, "has no effect in "+path, "a file can't name a file")
+		case e.err != nil:
+			l.fail("file %q: %s: %w", path, e.name, e.err)
 		case seen[s.key()] != "":
 			l.fail("file %q: %s and %s are the same setting", path, seen[s.key()], e.name)
 		default:
@@ -57,11 +53,27 @@ func (l *loader) readFile() {
 	}
 }
 
-// entry is one line of a file: a name, with dots between levels, and the text that the environment would have.
-type entry struct{ name, text string }
+// byAnyName returns the settings by their names for the environment, for flags and in kube-vip's file, in lower case.
+func (l *loader) byAnyName() map[string]setting {
+	out := map[string]setting{}
+	for _, s := range l.settings {
+		for _, name := range slices.Concat(s.env, s.file, []string{s.flag}) {
+			out[strings.ToLower(name)] = s
+		}
+	}
+	delete(out, "")
+	return out
+}
+
+// entry is one line of a file: a name, with dots between levels, and the text that the environment would have, or why
+// there is none.
+type entry struct {
+	name, text string
+	err        error
+}
 
 // parseFile reads YAML or JSON: one object of names and values. Lists become comma lists, null means not set. It accepts
-// the two levels of kube-vip's own file (bgpConfig, bgpPeerConfig, etcd). Every value that isn't usable is reported.
+// the two levels of kube-vip's own file (bgpConfig, bgpPeerConfig, etcd).
 func parseFile(data []byte) ([]entry, error) {
 	raw, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
@@ -73,28 +85,21 @@ func parseFile(data []byte) ([]entry, error) {
 	if err := decoder.Decode(&object); err != nil {
 		return nil, errors.New("not an object of names and values")
 	}
-	return flatten("", object)
+	return flatten("", object), nil
 }
 
-func flatten(prefix string, object map[string]any) ([]entry, error) {
+func flatten(prefix string, object map[string]any) []entry {
 	var out []entry
-	var errs []error
 	for _, name := range sortedKeys(object) {
 		full := prefix + name
-		section, isObject := object[name].(map[string]any)
-		if isObject && isSection(full) {
-			inner, err := flatten(full+".", section)
-			out, errs = append(out, inner...), append(errs, err)
+		if section, ok := object[name].(map[string]any); ok && isSection(full) {
+			out = append(out, flatten(full+".", section)...)
 			continue
 		}
 		text, err := valueText(object[name])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", full, err))
-			continue
-		}
-		out = append(out, entry{full, text})
+		out = append(out, entry{full, text, err})
 	}
-	return out, errors.Join(errs...)
+	return out
 }
 
 func isSection(name string) bool {

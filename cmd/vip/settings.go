@@ -247,7 +247,7 @@ func serviceSettings() []setting {
 			help:    "ignore Services without a class",
 			binding: bind(boolean(), func(c *Config) *bool { return &c.Services.Class.Only })},
 		{group: group, env: env("lb_class_name"), flag: "lbClassName", def: annotations.DefaultClass, blank: true,
-			help:    "our load balancer class",
+			help:    "our load balancer class; empty is any",
 			binding: bind(text(), func(c *Config) *string { return &c.Services.Class.Name })},
 		{group: group, env: env("lb_class_legacy_handling"), flag: "lbClassNameLegacyHandling", def: "true",
 			help:    "true: serve our class and none; false: the class must match exactly",

@@ -74,7 +74,7 @@ func bgpSettings() []setting {
 			help:    "put VIPs of Services on the link too",
 			binding: bind(boolean(), func(c *Config) *bool { return &c.BGP.AttachToLink })},
 		{group: group, env: env("mpbgp_nexthop"), file: env("bgpConfig.mpbgpNexthop"),
-			help:    "how next hops of both families are chosen: fixed, auto_sourceip, auto_sourceif",
+			help:    "how next hops of both families are chosen",
 			binding: bind(nextHopMode(), func(c *Config) *bgp.NextHopMode { return &speaker(c).NextHop.Mode })},
 		{group: group, env: env("mpbgp_ipv4"), file: env("bgpConfig.mpbgpIPv4"),
 			help:    "IPv4 next hop with mpbgp_nexthop fixed",

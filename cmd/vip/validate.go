@@ -41,26 +41,29 @@ func (l *loader) value(key string) Value {
 	panic("no setting is called " + key)
 }
 
-// checkMissing refuses what this version can't do yet. A line goes when its room is built.
+// gap is something that this version can't do yet.
+type gap struct {
+	key    string
+	used   bool   // whether a configuration asks for it
+	remedy string // what to do instead
+}
+
+// missing returns what this version can't do. A line goes when its room is built.
+func missing(c Config) []gap {
+	return []gap{
+		{"vip_routingtable", c.switches.routingTable, "use vip_arp or bgp_enable"},
+		{"vip_wireguard", c.switches.wireGuard, "use vip_arp or bgp_enable"},
+		{"vip_packet", c.Metal.Enabled, "use bgp_enable with annotation, and let the cloud-controller-manager write the Node annotations"},
+		{"lb_enable", c.Balancer.Enabled, "unset it; the VIP's holder answers from its own API server"},
+		{"vip_ddns", c.DNS.DHCP, "give address as an IP address"},
+		{"address", c.ControlPlane.Host != "" && !c.DNS.DHCP, "give an IP address in place of a DNS name"},
+		{"enable_upnp", c.Services.PortMapping, "unset it, and map the ports on the gateway by hand"},
+	}
+}
+
 func (l *loader) checkMissing() {
-	c := l.out.Config
-	for _, m := range []struct {
-		used   bool
-		key    string
-		remedy string
-	}{
-		{c.switches.routingTable, "vip_routingtable", "use vip_arp or bgp_enable"},
-		{c.switches.wireGuard, "vip_wireguard", "use vip_arp or bgp_enable"},
-		{c.Metal.Enabled, "vip_packet", "use bgp_enable with annotation, and let the cloud-controller-manager write the Node annotations"},
-		{c.Balancer.Enabled, "lb_enable", "unset it; the VIP's holder answers from its own API server"},
-		{c.DNS.DHCP, "vip_ddns", "give address as an IP address"},
-		{c.ControlPlane.Host != "" && !c.DNS.DHCP, "address", "a DNS name isn't supported in this version; give an IP address"},
-		{c.Services.PortMapping, "enable_upnp", "unset it, and map the ports on the gateway by hand"},
-	} {
-		switch {
-		case m.used && m.key == "address":
-			l.reject(m.remedy, m.key)
-		case m.used:
+	for _, m := range missing(l.out.Config) {
+		if m.used {
 			l.reject("not in this version; "+m.remedy, m.key)
 		}
 	}
