@@ -43,12 +43,15 @@ func ParseElement(text string) (Element, error) {
 }
 
 func parseRange(from, to string) (Element, error) {
-	first, err1 := parseAddr(from)
+	first, err := parseAddr(from)
 	last, err2 := parseAddr(to)
-	if err := errors.Join(err1, err2); err != nil {
-		return Element{}, err
-	}
 	switch {
+	case err != nil && err2 != nil:
+		return Element{}, fmt.Errorf("%q: %w, %q: %w", from, err, to, err2)
+	case err != nil:
+		return Element{}, fmt.Errorf("%q: %w", from, err)
+	case err2 != nil:
+		return Element{}, fmt.Errorf("%q: %w", to, err2)
 	case first.BitLen() != last.BitLen():
 		return Element{}, errors.New("the ends of the range are of different families")
 	case last.Less(first):
@@ -63,7 +66,7 @@ func parseAddr(text string) (netip.Addr, error) {
 	case err != nil:
 		return netip.Addr{}, errors.New(reword(err))
 	case addr.Zone() != "":
-		return netip.Addr{}, fmt.Errorf("%q: a zone is not allowed", text)
+		return netip.Addr{}, errors.New("a zone is not allowed")
 	}
 	return addr.Unmap(), nil
 }

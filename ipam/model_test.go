@@ -288,7 +288,7 @@ func play(t *testing.T, bytes []byte) {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		bytes := make([]byte, 2000)
 		for i := range bytes {

@@ -1,9 +1,6 @@
 package ipam
 
-import (
-	"iter"
-	"slices"
-)
+import "slices"
 
 // span is an interval of addresses; both ends belong to it.
 type span struct{ lo, hi uint128 }
@@ -140,29 +137,6 @@ func (t *spans) has(x uint128) (span, bool) {
 	return s, true
 }
 
-// all yields the spans from the lowest; the set must not change meanwhile.
-func (t *spans) all() iter.Seq[span] {
-	return func(yield func(span) bool) {
-		if t.n > 0 {
-			t.root.walk(yield)
-		}
-	}
-}
-
-func (n *node) walk(yield func(span) bool) bool {
-	for _, s := range n.spans {
-		if !yield(s) {
-			return false
-		}
-	}
-	for _, kid := range n.kids {
-		if !kid.walk(yield) {
-			return false
-		}
-	}
-	return true
-}
-
 // replace puts s where the span that begins at lo is; the order of the spans must stay as it is.
 func (t *spans) replace(lo uint128, s span) {
 	n := t.root
@@ -170,6 +144,9 @@ func (t *spans) replace(lo uint128, s span) {
 		i := n.kid(lo)
 		if s.lo.less(n.low[i]) {
 			n.low[i] = s.lo
+		}
+		if i+1 < len(n.low) && !s.lo.less(n.low[i+1]) { // the bound was of a span that is no more
+			n.low[i+1] = n.kids[i+1].first().lo
 		}
 		n = n.kids[i]
 	}
@@ -263,6 +240,9 @@ func (n *node) join(i int) bool {
 	left, right := n.kids[i], n.kids[i+1]
 	if left.size()+right.size() > fanout*3/4 {
 		return false
+	}
+	if right.kids != nil {
+		right.low[0] = n.low[i+1] // its own may be out of date: nobody asks for it
 	}
 	left.spans = append(left.spans, right.spans...)
 	left.low = append(left.low, right.low...)
