@@ -31,14 +31,20 @@ const (
 
 	// EquinixPrefix is the prefix under which the Equinix Metal CCM writes.
 	EquinixPrefix = "metal.equinix.com"
+	// NodeBGPPrefix is the prefix under which the CCM's node-bgp controller writes unless told otherwise.
+	NodeBGPPrefix = "bgp.daymark.io"
+	// NodeBGPKeys lists, with commas between, the keys that the node-bgp controller wrote on the Node: those and no others it removes.
+	NodeBGPKeys = "daymark.io/node-bgp-keys"
 
 	indexedPrefix = "bgp-peers-"
 )
 
+// MaxPassword is how many bytes a password has at most: TCP_MD5SIG_MAXKEYLEN of linux/tcp.h.
+const MaxPassword = 80
+
 const (
 	maxNodePeers = 64
 	maxPeerIndex = 9999
-	maxPassword  = 80 // TCP_MD5SIG_MAXKEYLEN of linux/tcp.h
 )
 
 // ErrIncomplete is in the error of [ParseNodeBGP] when needed keys are missing, also when there is none at all.

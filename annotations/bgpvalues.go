@@ -93,8 +93,8 @@ func parsePassword(value string) (Password, error) {
 	if err != nil {
 		return "", errors.New("not base64")
 	}
-	if len(raw) > maxPassword {
-		return "", fmt.Errorf("longer than %d bytes", maxPassword)
+	if len(raw) > MaxPassword {
+		return "", fmt.Errorf("longer than %d bytes", MaxPassword)
 	}
 	return Password(raw), nil
 }

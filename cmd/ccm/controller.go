@@ -54,6 +54,9 @@ func newController(s *settings) (*cobra.Command, error) {
 		names.ServiceLBController: {InitContext: app.ControllerInitContext{ClientName: "service-controller"}, Constructor: w.construct},
 		classController:           {InitContext: app.ControllerInitContext{ClientName: "service-controller"}, Constructor: w.construct},
 	}
+	constructors[provider.NodeBGPController] = app.ControllerInitFuncConstructor{
+		InitContext: app.ControllerInitContext{ClientName: provider.NodeBGPController}, Constructor: constructNodeBGP,
+	}
 	for _, name := range []string{names.CloudNodeController, names.CloudNodeLifecycleController} {
 		constructors[name] = app.DefaultInitFuncConstructors[name]
 	}
