@@ -2,6 +2,7 @@ package provider
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,12 +16,22 @@ import (
 func (c *Controller) resolve(conflicts []ipam.Conflict) {
 	for _, conflict := range conflicts {
 		owners := c.owners(conflict)
-		if len(owners) < 2 {
+		if conflict.By != "" {
+			c.warnExcluded(conflict, owners)
 			continue
 		}
 		slices.SortFunc(owners, c.precedes)
-		for i, svc := range owners[1:] {
-			c.yield(svc, conflict, owners[:i+1])
+		for i, svc := range owners[min(1, len(owners)):] {
+			c.yield(svc, conflict.Addr, owners[:i+1])
+		}
+	}
+}
+
+// warnExcluded tells those that we serve that their address is not theirs to have. It stays: an exclusion may be newer than the Service.
+func (c *Controller) warnExcluded(conflict ipam.Conflict, owners []*corev1.Service) {
+	for _, svc := range owners {
+		if c.serves(svc) {
+			c.tell(svc, fmt.Sprintf("%s is excluded: %s", conflict.Addr, conflict.By))
 		}
 	}
 }
@@ -59,24 +70,24 @@ func (c *Controller) movable(svc *corev1.Service) bool {
 }
 
 // yield moves svc to another address, when it can be moved and shares a port with one of keepers; else it only tells.
-func (c *Controller) yield(svc *corev1.Service, conflict ipam.Conflict, keepers []*corev1.Service) {
+func (c *Controller) yield(svc *corev1.Service, addr netip.Addr, keepers []*corev1.Service) {
 	i := slices.IndexFunc(keepers, func(keeper *corev1.Service) bool { return collide(portsOf(svc), portsOf(keeper)) })
-	if i < 0 {
-		return // shared once, and harmless
-	}
-	owner, keeper := ownerOf(svc), ownerOf(keepers[i])
-	if !c.movable(svc) {
-		c.tell(svc, fmt.Sprintf("%s is also %s's", conflict.Addr, keeper))
+	if i < 0 || !c.serves(svc) || c.isStale(svc) {
 		return
 	}
-	c.mu.Lock()
-	already := c.moving[owner]
-	c.moving[owner] = true
-	c.mu.Unlock()
-	if !already {
-		c.tell(svc, fmt.Sprintf("%s is also %s's; this Service gets another address", conflict.Addr, keeper))
+	ours := writtenByUs(svc, c.Managers)
+	if !slices.Contains(existingOf(svc, ours, false).Addrs, addr) {
+		return // only its status still shows the address: it has moved, and the agents are about to follow
 	}
-	c.queue.Add(owner)
+	text := fmt.Sprintf("%s is also %s's", addr, ownerOf(keepers[i]))
+	if !c.movable(svc) {
+		c.tell(svc, text)
+		return
+	}
+	if c.startMove(ownerOf(svc)) {
+		c.tell(svc, text+"; this Service gets another address")
+		c.queue.Add(ownerOf(svc))
+	}
 }
 
 // tell tells the user of a conflict, once.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,31 +53,20 @@ type Controller struct {
 	lister corelisters.ServiceLister
 	queue  workqueue.TypedRateLimitingInterface[string]
 
-	mu       sync.Mutex           // guards what follows
-	refused  map[string]string    // why a Service waits, as its last Event said
-	unsure   map[string]bool      // a write of which nobody knows whether it happened
-	moving   map[string]bool      // must get other addresses: what it has was given to another too
-	told     map[string]string    // the conflict of which a Service's last Event told
-	pending  map[string]time.Time // when a Service without addresses was first seen
-	updating bool                 // patching is forbidden to us: read and replace instead
+	memory
 }
 
 // New returns a controller that does nothing until Run.
 func New(o Options) *Controller {
-	c := &Controller{
+	return &Controller{
 		Options: o,
 		lister:  corelisters.NewServiceLister(o.Services.GetIndexer()),
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
 			workqueue.TypedRateLimitingQueueConfig[string]{Name: "loadbalancer"},
 		),
-		refused: map[string]string{},
-		unsure:  map[string]bool{},
-		moving:  map[string]bool{},
-		told:    map[string]string{},
-		pending: map[string]time.Time{},
+		memory: newMemory(),
 	}
-	return c
 }
 
 // Run serves until ctx ends. Nothing is allocated before the source has been told of every Service. It is called once.

@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"daymark/annotations"
 	"daymark/ipam"
@@ -42,7 +44,34 @@ func refusalReason(refusals ipam.Refusals) (reason, label string) {
 	return "AddressRefused", string(first)
 }
 
-// forget drops all memory of a Service that is not served, or not any more.
+// memory is what the controller remembers of Services beside what it reads; after a restart all of it is empty. One mutex guards it.
+type memory struct {
+	mu       sync.Mutex
+	refused  map[string]string    // why a Service waits, as its last Event said
+	unsure   map[string]bool      // a write of which nobody knows whether it happened
+	moving   map[string]move      // must get another address: it was given to another Service too
+	told     map[string]string    // the conflict of which a Service's last Event told
+	pending  map[string]time.Time // since when a Service has been without addresses
+	written  map[string]string    // the resourceVersion of our last write, until the informer shows it
+	updating bool                 // patching is forbidden to us: read and replace instead
+}
+
+// move is how far a move has come.
+type move int
+
+const (
+	decided  move = iota + 1 // the address is to be released
+	released                 // another is to be written
+)
+
+func newMemory() memory {
+	return memory{
+		refused: map[string]string{}, unsure: map[string]bool{}, moving: map[string]move{}, told: map[string]string{},
+		pending: map[string]time.Time{}, written: map[string]string{},
+	}
+}
+
+// forget drops what is remembered of a Service that is served, or not our concern.
 func (c *Controller) forget(owner string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,6 +103,28 @@ func (c *Controller) isPending(svc *corev1.Service) {
 	}
 }
 
+// noteWrite remembers that svc was written, so that no decision is taken from what it was before.
+func (c *Controller) noteWrite(svc *corev1.Service) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written[ownerOf(svc)] = svc.ResourceVersion
+}
+
+// isStale reports whether svc, from the cache, is older than our last write of it. The newer one comes by the watch, and queues it again.
+func (c *Controller) isStale(svc *corev1.Service) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, ok := c.written[ownerOf(svc)]
+	if !ok {
+		return false
+	}
+	if order, err := resourceversion.CompareResourceVersion(svc.ResourceVersion, last); err == nil && order < 0 {
+		return true
+	}
+	delete(c.written, ownerOf(svc))
+	return false
+}
+
 func (c *Controller) isUnsure(owner string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,8 +137,34 @@ func (c *Controller) setUnsure(owner string) {
 	c.unsure[owner] = true
 }
 
-func (c *Controller) isMoving(owner string) bool {
+// startMove notes that a Service must move, and reports whether that is news.
+func (c *Controller) startMove(owner string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.moving[owner]
+	if c.moving[owner] != 0 {
+		return false
+	}
+	c.moving[owner] = decided
+	return true
+}
+
+// takeMove reports whether the address of a Service is to be released, and notes that it is: a move releases once, so that a repeated
+// attempt writes what the first one did.
+func (c *Controller) takeMove(owner string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moving[owner] != decided {
+		return false
+	}
+	c.moving[owner] = released
+	return true
+}
+
+// forgetGone drops what is remembered of a Service that is none of ours any more.
+func (c *Controller) forgetGone(owner string) {
+	c.forget(owner)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.told, owner)
+	delete(c.written, owner)
 }

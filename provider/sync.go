@@ -28,6 +28,9 @@ func (c *Controller) sync(ctx context.Context, owner string) error {
 	if err != nil {
 		return fmt.Errorf("reading the cache: %w", err)
 	}
+	if c.isStale(svc) {
+		return nil
+	}
 	ours := writtenByUs(svc, c.Managers)
 	switch {
 	case svc.DeletionTimestamp != nil && c.serves(svc):
@@ -68,7 +71,7 @@ func (c *Controller) serve(ctx context.Context, svc *corev1.Service, ours marks)
 	if w.Named {
 		return errors.Join(c.release(ctx, owner), c.observe(svc, ours))
 	}
-	if c.isMoving(owner) {
+	if c.takeMove(owner) {
 		if wake, err = c.Source.Release(ctx, owner); err != nil {
 			return fmt.Errorf("releasing an address that was given twice: %w", err)
 		}
@@ -158,10 +161,7 @@ func (c *Controller) release(ctx context.Context, owner string) error {
 	if err != nil {
 		return fmt.Errorf("releasing addresses: %w", err)
 	}
-	c.forget(owner)
-	c.mu.Lock()
-	delete(c.told, owner)
-	c.mu.Unlock()
+	c.forgetGone(owner)
 	c.wake(wake...)
 	return nil
 }

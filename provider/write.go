@@ -26,12 +26,17 @@ func (c *Controller) write(ctx context.Context, svc *corev1.Service, t target) (
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if !c.mustReplace() {
-		_, err = c.Client.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
-		if !apierrors.IsForbidden(err) {
-			return err == nil, err
+		now, err := c.Client.CoreV1().Services(svc.Namespace).Patch(ctx, svc.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+		switch {
+		case err == nil:
+			c.noteWrite(now)
+			return true, nil
+		case !apierrors.IsForbidden(err):
+			return false, err
 		}
+		return true, c.replace(ctx, svc, t, err)
 	}
-	return true, c.replace(ctx, svc, t, err)
+	return true, c.replace(ctx, svc, t, nil)
 }
 
 // replace writes by reading and updating, which kube-vip-cloud-provider's role allows where it doesn't allow to patch. refused is why a patch was, if one was.
@@ -45,9 +50,10 @@ func (c *Controller) replace(ctx context.Context, svc *corev1.Service, t target,
 		return apierrors.NewConflict(schema.GroupResource{Resource: "services"}, svc.Name, fmt.Errorf("it changed since the decision"))
 	}
 	t.apply(now)
-	if _, err = services.Update(ctx, now, metav1.UpdateOptions{FieldManager: FieldManager}); err != nil {
+	if now, err = services.Update(ctx, now, metav1.UpdateOptions{FieldManager: FieldManager}); err != nil {
 		return err
 	}
+	c.noteWrite(now)
 	if refused != nil {
 		c.setReplacing(refused)
 	}
