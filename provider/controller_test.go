@@ -237,8 +237,12 @@ func TestADoubleAddressIsHealed(t *testing.T) {
 	asked.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
 	b := play(t, "192.0.2.0/29", nil, first, second, asked)
 	// What a user asked for, and has, stays; the other two move.
-	address := func(name string) string { return b.service(t, "default/"+name).Annotations[annotations.LoadBalancerIPs] }
-	until(t, "each has its own", func() bool { return address("a") != address("b") && address("a") != "192.0.2.1" && address("b") != "192.0.2.1" })
+	address := func(name string) string {
+		return b.service(t, "default/"+name).Annotations[annotations.LoadBalancerIPs]
+	}
+	until(t, "each has its own", func() bool {
+		return address("a") != address("b") && address("a") != "192.0.2.1" && address("b") != "192.0.2.1"
+	})
 	if got := address("c"); got != "192.0.2.1" {
 		t.Errorf("what was asked for became %s", got)
 	}
