@@ -82,6 +82,7 @@ type Kernel struct {
 	mu       sync.Mutex // guards the rest
 	requests *requests
 	state    *state
+	dirty    bool                  // something came that a repair must look at
 	repairs  map[vip.Key]time.Time // when an address was last put back
 	watchers map[chan struct{}]struct{}
 }
@@ -144,6 +145,7 @@ func (k *Kernel) Set(ctx context.Context, want []vip.Address) error {
 		return err
 	}
 	k.state.setWant(want)
+	k.dirty = false
 	return k.settleLocked(nil)
 }
 
@@ -224,9 +226,13 @@ func (k *Kernel) repair() (time.Duration, error) {
 		}
 		return false
 	}
+	if !k.dirty {
+		return 0, nil
+	}
 	if err := k.settleLocked(due); err != nil {
 		k.log.Warn("addresses not restored", "err", err)
 	}
+	k.dirty = retry > 0
 	for key, at := range k.repairs {
 		if now.Sub(at) > time.Minute {
 			delete(k.repairs, key)
@@ -256,7 +262,7 @@ func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 			return err
 		}
 	}
-	k.metrics.held.Set(float64(len(k.state.held(func(entry) bool { return true }))))
+	k.metrics.held.Set(float64(k.state.count()))
 	if due != nil {
 		refused = nil // told by the Set that asked for it
 	}
@@ -311,13 +317,12 @@ func (k *Kernel) noteWrite(o op, at slot, start time.Time, was, repair bool) {
 func (k *Kernel) drainLocked() error {
 	changed := false
 	err := k.notes.drain(func(ev event) {
-		if k.state.apply(ev) {
-			changed = true
-		}
+		matters, link := k.state.apply(ev)
+		k.dirty, changed = k.dirty || matters, changed || link
 	})
 	if errors.Is(err, errOverrun) {
 		k.metrics.overruns.Inc()
-		changed, err = true, k.loadLocked(false)
+		k.dirty, changed, err = true, true, k.loadLocked(false)
 	}
 	if changed {
 		k.wakeLocked()

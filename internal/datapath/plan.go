@@ -3,7 +3,6 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -57,18 +56,14 @@ func lifetime(left time.Duration) uint32 {
 // order; and for each wanted address that can't be had the reason. It changes nothing.
 func (s *state) plan(now time.Time) (ops []op, refused map[vip.Key]error) {
 	refused = map[vip.Key]error{}
-	keep := map[slot]bool{}
-	for _, key := range slices.SortedFunc(maps.Keys(s.want), compareKeys) {
-		o, err := s.planOne(s.want[key], now)
+	for _, want := range s.order {
+		o, err := s.planOne(want, now)
 		if err != nil {
-			refused[key] = fmt.Errorf("setting %s: %w", s.want[key], err)
-		}
-		if l, ok := s.byName[key.Link]; ok && !errors.Is(err, ErrExpired) {
-			keep[slot{l, key.Addr}] = true
+			refused[want.Key()] = fmt.Errorf("setting %s: %w", want, err)
 		}
 		ops = append(ops, o...)
 	}
-	return append(ops, s.planRemovals(keep)...), refused
+	return append(ops, s.planRemovals(refused)...), refused
 }
 
 // planOne returns what makes want true: nothing, one step, or two.
@@ -147,8 +142,9 @@ func (s *state) attributes(want vip.Address, index int) entry {
 	return e
 }
 
-// planRemovals returns the removal of every address of ours at a slot that isn't kept, or with another length than wanted.
-func (s *state) planRemovals(keep map[slot]bool) []op {
+// planRemovals returns the removal of every address of ours that isn't wanted, or whose right has run out, or that has
+// another length than wanted.
+func (s *state) planRemovals(refused map[vip.Key]error) []op {
 	var ops []op
 	for at, entries := range s.addrs {
 		link, ok := s.links[at.index]
@@ -156,14 +152,15 @@ func (s *state) planRemovals(keep map[slot]bool) []op {
 			continue
 		}
 		key := vip.Key{Addr: at.addr, Link: link.Name}
+		want, keep := s.want[key]
+		keep = keep && !errors.Is(refused[key], ErrExpired)
 		for _, e := range entries {
 			switch {
 			case !s.ours(e), e.unwanted && (!s.swept || !e.permanent()):
-				continue
-			case keep[at] && (at.addr.Is6() || e.prefix.Bits() == s.want[key].Prefix.Bits()):
-				continue
+			case keep && (at.addr.Is6() || e.prefix.Bits() == want.Prefix.Bits()):
+			default:
+				ops = append(ops, op{key: key, remove: true, entry: e})
 			}
-			ops = append(ops, op{key: key, remove: true, entry: e})
 		}
 	}
 	slices.SortFunc(ops, func(a, b op) int { return compareKeys(a.key, b.key) })

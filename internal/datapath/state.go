@@ -33,6 +33,7 @@ type state struct {
 	byName        map[string]int
 	addrs         map[slot][]entry
 	written       map[slot]write // of what is wanted
+	order         []vip.Address  // what should be
 	want          map[vip.Key]vip.Address
 	swept         bool
 }
@@ -62,29 +63,32 @@ func parseEvent(m message, now time.Time) (ev event, ok bool, err error) {
 	return event{}, false, nil
 }
 
-// apply takes note of ev and reports whether a link changed in what [Link] tells.
-func (s *state) apply(ev event) (linkChanged bool) {
+// apply takes note of ev. It reports whether that can make something wanted untrue, or let it be had, and whether a link
+// changed in what [Link] tells.
+func (s *state) apply(ev event) (matters, linkChanged bool) {
 	switch {
 	case ev.link != nil:
-		return s.applyLink(*ev.link, ev.gone)
+		changed := s.applyLink(*ev.link, ev.gone)
+		return changed, changed
 	case ev.gone:
 		at := slot{ev.entry.index, ev.entry.prefix.Addr()}
 		s.addrs[at] = slices.DeleteFunc(s.addrs[at], func(e entry) bool { return e.prefix == ev.entry.prefix })
 		if len(s.addrs[at]) == 0 {
 			delete(s.addrs, at)
 		}
-		return !s.ours(*ev.entry)
+		return true, !s.ours(*ev.entry)
 	default:
 		at := slot{ev.entry.index, ev.entry.prefix.Addr()}
 		i := slices.IndexFunc(s.addrs[at], func(e entry) bool { return e.prefix == ev.entry.prefix })
 		if i < 0 {
 			s.addrs[at] = append(s.addrs[at], *ev.entry)
-			return !s.ours(*ev.entry)
+			return true, !s.ours(*ev.entry)
 		}
 		old := s.addrs[at][i]
 		ev.entry.initial, ev.entry.unwanted = old.initial, old.unwanted
 		s.addrs[at][i] = *ev.entry
-		return s.ours(old) != s.ours(*ev.entry)
+		changed := s.ours(old) != s.ours(*ev.entry)
+		return changed || old.permanent() != ev.entry.permanent(), changed
 	}
 }
 
@@ -125,9 +129,10 @@ func (s *state) load(dump []event, first bool) {
 
 // setWant makes want the whole of what should be.
 func (s *state) setWant(want []vip.Address) {
+	s.order = vip.Union(want)
 	s.want = make(map[vip.Key]vip.Address, len(want))
 	written := make(map[slot]write, len(want))
-	for _, a := range vip.Union(want) {
+	for _, a := range s.order {
 		s.want[a.Key()] = a
 		at := slot{s.byName[a.Link], a.Prefix.Addr()}
 		if w, ok := s.written[at]; ok {
@@ -169,6 +174,18 @@ func (s *state) held(pick func(entry) bool) []vip.Address {
 	}
 	slices.SortFunc(out, vip.Compare)
 	return out
+}
+
+// count returns how many addresses in the kernel are ours.
+func (s *state) count() (n int) {
+	for _, entries := range s.addrs {
+		for _, e := range entries {
+			if s.ours(e) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func compareKeys(a, b vip.Key) int {

@@ -69,6 +69,7 @@ type Announcer struct {
 	metrics *metrics
 	network Network
 	period  time.Duration
+	epoch   time.Time // that ticks count from
 	heard   func(Heard)
 	wake    chan struct{}
 
@@ -114,6 +115,7 @@ func New(cfg Config) (*Announcer, error) {
 		metrics:   newMetrics(),
 		network:   cfg.Network,
 		period:    max(cmp.Or(cfg.Period, DefaultPeriod), LeastPeriod),
+		epoch:     time.Now(),
 		heard:     cfg.Heard,
 		wake:      make(chan struct{}, 1),
 		entries:   map[vip.Key]*entry{},

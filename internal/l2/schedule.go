@@ -37,16 +37,18 @@ func (e *entry) first() bool {
 }
 
 // next moves e on after an announcement made at now. What was missed meanwhile is left out, never made up for. The slow
-// refresh of many addresses taken at once is spread evenly over the period.
-func (e *entry) next(now time.Time, period time.Duration) {
+// refresh of many addresses is spread evenly over the period, a few at each tick since epoch.
+func (e *entry) next(now time.Time, period time.Duration, epoch time.Time) {
 	if !e.first() {
-		e.due = now.Add(period)
+		if e.due = e.due.Add(period); !e.due.After(now) {
+			e.due = spread(e.addr.Prefix.Addr(), now, period, epoch)
+		}
 		return
 	}
 	for e.sent++; ; e.sent++ {
 		o, ok := offset(e.sent)
 		if !ok {
-			e.due = now.Add(spread(e.addr.Prefix.Addr(), period))
+			e.due = spread(e.addr.Prefix.Addr(), now, period, epoch)
 			return
 		}
 		if e.due = e.since.Add(o); e.due.After(now) {
@@ -55,13 +57,18 @@ func (e *entry) next(now time.Time, period time.Duration) {
 	}
 }
 
-// spread maps addr to a fixed part of d, more than 0.
-func spread(addr netip.Addr, d time.Duration) time.Duration {
+// tick is what refreshes wait for one another, so that a thousand addresses don't wake the process a thousand times.
+const tick = 50 * time.Millisecond
+
+// spread returns a tick within the period after now, always at the same place in it for the same address.
+func spread(addr netip.Addr, now time.Time, period time.Duration, epoch time.Time) time.Time {
 	h := uint64(14695981039346656037) // FNV-1a
 	for _, b := range addr.As16() {
 		h = (h ^ uint64(b)) * 1099511628211
 	}
-	return 1 + time.Duration(h>>1)%d
+	h ^= h >> 32 // its low bits are poor
+	later := now.Add(time.Duration(h % uint64(period)))
+	return later.Add(tick - later.Sub(epoch)%tick)
 }
 
 // queue is a heap of entries by when they are due.

@@ -49,7 +49,7 @@ func (a *Announcer) sendEntryLocked(e *entry, now time.Time) (sent int) {
 		a.queue.remove(e) // until Set renews the right
 		return 0
 	}
-	e.next(now, a.period)
+	e.next(now, a.period, a.epoch)
 	a.queue.put(e)
 	return 2
 }
