@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"daymark/internal/datapath"
 	"daymark/internal/vip"
@@ -400,4 +401,30 @@ func TestFrozenProcessLosesItsAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, l, "198.18.0.1/32", "fd00::1/128")
+}
+
+// TestLostNotificationsAreReadAnew floods the socket of an agent that doesn't read, as a frozen one.
+func TestLostNotificationsAreReadAnew(t *testing.T) {
+	l := link(t, "a0")
+	metrics := prometheus.NewRegistry()
+	k := open(t, datapath.Config{Metrics: metrics})
+	set(t, k, addr("198.18.0.1/32", l), addr("198.18.0.2/32", l))
+	flood := exec.Command("ip", "-batch", "-")
+	flood.Stdin = strings.NewReader(strings.Repeat("address add 198.19.0.1/32 dev a0\naddress del 198.19.0.1/32 dev a0\n", 12000) +
+		"address del 198.18.0.1/32 dev a0\n")
+	if out, err := flood.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	expect(t, l, "198.18.0.2/32")
+	set(t, k, addr("198.18.0.1/32", l), addr("198.18.0.2/32", l))
+	expect(t, l, "198.18.0.1/32", "198.18.0.2/32")
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if v := f.GetMetric()[0]; f.GetName() == "daymark_datapath_overruns_total" && v.GetCounter().GetValue() != 1 {
+			t.Errorf("%v overruns: the flood was too small to show anything", v.GetCounter().GetValue())
+		}
+	}
 }

@@ -1,0 +1,116 @@
+package datapath_test
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"daymark/internal/datapath"
+)
+
+func TestLinkForTheSubnetOfAnAddress(t *testing.T) {
+	own := func(prefixes ...string) (out []netip.Prefix) {
+		for _, p := range prefixes {
+			out = append(out, netip.MustParsePrefix(p))
+		}
+		return out
+	}
+	links := []datapath.Link{
+		{Name: "eth0", Own: own("198.18.0.1/16", "fd00::1/64", "203.0.113.7/32")},
+		{Name: "eth1", Own: own("198.18.4.1/24")},
+		{Name: "lo", Loopback: true, Own: own("127.0.0.1/8")},
+	}
+	for text, want := range map[string]string{
+		"198.18.4.9":  "eth1 198.18.4.9/24",
+		"198.18.5.9":  "eth0 198.18.5.9/16",
+		"fd00::9":     "eth0 fd00::9/64",
+		"fd01::9":     "none",
+		"127.0.0.9":   "none",
+		"203.0.113.7": "none",
+	} {
+		addr, got := netip.MustParseAddr(text), "none"
+		if l, ok := datapath.LinkFor(links, addr); ok {
+			got = l.Name + " " + datapath.PrefixOn(l, addr).String()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if got := datapath.PrefixOn(links[1], netip.MustParseAddr("fd00::9")); got.String() != "fd00::9/128" {
+		t.Errorf("on no subnet: %s", got)
+	}
+}
+
+func TestWatchLinks(t *testing.T) {
+	l := link(t, "a0")
+	ip(t, "address add 198.18.0.1/24 dev a0")
+	k := open(t, datapath.Config{})
+	run(t, k)
+	ctx, cancel := context.WithCancel(t.Context())
+	told, done := make(chan []datapath.Link, 100), make(chan error, 1)
+	go func() { done <- k.WatchLinks(ctx, func(links []datapath.Link) { told <- links }) }()
+	find := func(what string, is func(datapath.Link, bool) bool) {
+		t.Helper()
+		deadline := time.After(5 * time.Second)
+		for {
+			select {
+			case links := <-told:
+				i := slices.IndexFunc(links, func(x datapath.Link) bool { return x.Name == l })
+				if i < 0 && is(datapath.Link{}, false) || i >= 0 && is(links[i], true) {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("not told: %s", what)
+			}
+		}
+	}
+	own := netip.MustParsePrefix("198.18.0.1/24")
+	find("first", func(l datapath.Link, _ bool) bool {
+		return l.Usable() && slices.Contains(l.Own, own) && len(l.MAC) == 6
+	})
+	set(t, k, addr("198.18.0.9/32", l))
+	ip(t, "link set pa0 down")
+	find("carrier lost", func(l datapath.Link, ok bool) bool { return ok && l.Up && !l.Carrier && !l.Usable() })
+	ip(t, "link set pa0 up")
+	find("carrier back", func(l datapath.Link, ok bool) bool {
+		return l.Usable() && !slices.Contains(l.Own, netip.MustParsePrefix("198.18.0.9/32"))
+	})
+	ip(t, "address del 198.18.0.1/24 dev a0")
+	find("own address gone", func(l datapath.Link, ok bool) bool { return ok && !slices.Contains(l.Own, own) })
+	ip(t, "link set a0 down")
+	find("down", func(l datapath.Link, ok bool) bool { return ok && !l.Up })
+	ip(t, "link del a0")
+	find("gone", func(_ datapath.Link, ok bool) bool { return !ok })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	if d, err := datapath.Defaults(); err != datapath.ErrNoDefault {
+		t.Fatalf("%v %v, want none", d, err)
+	}
+	link(t, "a0")
+	link(t, "a1")
+	ip(t, "address add 198.18.0.1/24 dev a0")
+	ip(t, "address add 198.18.1.1/24 dev a1")
+	ip(t, "address add fd00::1/64 dev a1 nodad")
+	ip(t, "route add 198.19.0.0/16 via 198.18.1.254")
+	ip(t, "route add default via 198.18.1.254 metric 200")
+	ip(t, "route add default via 198.18.0.254 metric 100")
+	ip(t, "-6 route add default via fd00::fe metric 50")
+	got, err := datapath.Defaults()
+	want := []datapath.Default{
+		{Link: "a0", Gateway: netip.MustParseAddr("198.18.0.254"), Metric: 100},
+		{Link: "a1", Gateway: netip.MustParseAddr("198.18.1.254"), Metric: 200},
+		{Link: "a1", Gateway: netip.MustParseAddr("fd00::fe"), Metric: 50},
+	}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" || err != nil {
+		t.Error(err, d)
+	}
+}
