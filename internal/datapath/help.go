@@ -2,11 +2,9 @@ package datapath
 
 import (
 	"errors"
-	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"daymark/internal/vip"
 )
@@ -30,25 +28,9 @@ func joinByKey(sets ...map[vip.Key]error) error {
 	return errors.Join(errs...)
 }
 
-// markFor returns the attributes that mark an address as ours on a kernel of this release, such as "6.1.0-13-amd64".
-func markFor(m Mark, release string) mark {
-	if m == MarkAuto {
-		m = MarkProtocol
-		var major, minor int
-		if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n == 2 && (major < 5 || major == 5 && minor < 18) {
-			m = MarkMetric
-		}
-	}
-	if m == MarkMetric {
-		return mark{metric: metric}
-	}
-	return mark{proto: protocol}
-}
-
-func kernelRelease() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
+// metricOf returns the metric that marks the addresses of an instance: far above any that somebody would choose.
+func metricOf(instance string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte("daymark " + instance))
+	return h.Sum32() | 1<<31
 }

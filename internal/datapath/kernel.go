@@ -1,8 +1,10 @@
 // Package datapath puts addresses on links in the kernel, and tells what links and addresses there are.
 //
-// What it puts there is marked as ours (IFA_PROTO [Protocol] since kernel 5.18, a metric before that, see [Mark]), is never
-// chosen as a source address (preferred lifetime 0), makes no route to a subnet (IFA_F_NOPREFIXROUTE), and is fenced: an
-// address whose right ends carries a lifetime that ends no later, so that a frozen or killed agent loses it.
+// What it puts there is marked as ours: by a metric made of [Config.Instance], which means nothing else to an address without
+// a route (IFA_RT_PRIORITY, kernel 4.18), and for people by the address protocol [Protocol] (5.18; older kernels leave it
+// out). So a restart finds what it left, and two agents on a node leave each other's in peace. It is never chosen as a source
+// address (preferred lifetime 0), makes no route to a subnet (IFA_F_NOPREFIXROUTE), and is fenced: an address whose right ends
+// carries a lifetime that ends no later, so that a frozen or killed agent loses it.
 //
 // It believes the kernel and nothing else: it reads everything once, at [Open], then follows the kernel's answers and
 // notifications. What somebody takes away is put back, also what the kernel drops when a link goes down.
@@ -26,26 +28,9 @@ import (
 	"daymark/internal/vip"
 )
 
-// Protocol is the address protocol (IFA_PROTO, shown by `ip address` as "proto") of what is ours: the number of our route
-// protocol.
+// Protocol is the address protocol (IFA_PROTO, shown by `ip address` as "proto") of every agent's addresses: the number of our
+// route protocol.
 const Protocol = 248
-
-const (
-	protocol = Protocol
-	metric   = 0x4d61726b // where the kernel knows no address protocol
-)
-
-// Mark is how an address is marked as ours. Whatever is chosen for writing, both forms are understood.
-type Mark string
-
-const (
-	// MarkAuto is MarkProtocol where the kernel knows it (5.18), else MarkMetric.
-	MarkAuto Mark = ""
-	// MarkProtocol marks by the address protocol.
-	MarkProtocol Mark = "protocol"
-	// MarkMetric marks by an unlikely IFA_RT_PRIORITY (4.18), which means nothing to an address without a prefix route.
-	MarkMetric Mark = "metric"
-)
 
 // Scope is the scope of IPv4 addresses on the loopback link.
 type Scope uint8
@@ -64,12 +49,14 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// LoopbackScope is the scope of addresses on the loopback link.
 	LoopbackScope Scope
-	// Mark is how addresses are marked.
-	Mark Mark
+	// Instance tells this agent's addresses from those of another agent on the same node, such as one for the control plane
+	// and one for Services. It must be the same after a restart.
+	Instance string
 	// Adopt decides whether an address that is wanted, was there unmarked when we opened and carries no other program's
 	// mark, becomes ours, instead of being refused with [ErrForeign]. It allows a change from another program that left its
 	// addresses behind. nil adopts what such programs leave and nodes rarely call their own: a permanent address of full
-	// length, or a permanent secondary IPv4 address of just the wanted length.
+	// length, or a permanent secondary IPv4 address of just the wanted length. What another agent of ours left, from before
+	// the agents' tasks were divided otherwise, is adopted without asking.
 	Adopt func(found vip.Address) bool
 }
 
@@ -96,7 +83,7 @@ func Open(cfg Config) (*Kernel, error) {
 		repairs:  map[vip.Key]time.Time{},
 		watchers: map[chan struct{}]struct{}{},
 		state: &state{
-			mark:          markFor(cfg.Mark, kernelRelease()),
+			metric:        metricOf(cfg.Instance),
 			loopbackScope: uint8(cfg.LoopbackScope),
 			adopt:         cfg.Adopt,
 			written:       map[slot]write{},

@@ -275,34 +275,60 @@ func TestUnmarkedAddressesOfAPredecessorAreAdopted(t *testing.T) {
 
 func TestRestartAdoptsAndSweeps(t *testing.T) {
 	l := link(t, "a0")
-	for _, mark := range []datapath.Mark{datapath.MarkProtocol, datapath.MarkMetric} {
-		t.Run(string(mark), func(t *testing.T) {
-			before := open(t, datapath.Config{Mark: mark})
-			kept, stale, leased := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l), until(addr("fd00::3/128", l), 20*time.Second)
-			set(t, before, kept, stale, leased)
-			_ = before.Close()
+	before := open(t, datapath.Config{})
+	kept, stale, leased := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l), until(addr("fd00::3/128", l), 20*time.Second)
+	set(t, before, kept, stale, leased)
+	_ = before.Close()
 
-			k := open(t, datapath.Config{})
-			recorded := watch(t)
-			if d := cmp.Diff([]vip.Address{kept, stale, addr("fd00::3/128", l)}, k.Adopted(), cmp.Comparer(vip.Address.Equal)); d != "" {
-				t.Error(d)
-			}
-			set(t, k, kept)
-			expect(t, l, "198.18.0.1/32", "198.18.0.2/32", "fd00::3/128")
-			if err := k.Sweep(t.Context()); err != nil {
-				t.Error(err)
-			}
-			expect(t, l, "198.18.0.1/32", "fd00::3/128") // its lifetime ends it
-			set(t, k, kept, until(addr("fd00::3/128", l), 20*time.Second))
-			set(t, k, kept)
-			expect(t, l, "198.18.0.1/32")
-			if d := cmp.Diff([]string{"-198.18.0.2/32", "+fd00::3/128", "-fd00::3/128"}, recorded()); d != "" {
-				t.Error(d)
-			}
-			set(t, k)
-			expect(t, l)
-		})
+	k := open(t, datapath.Config{})
+	recorded := watch(t)
+	if d := cmp.Diff([]vip.Address{kept, stale, addr("fd00::3/128", l)}, k.Adopted(), cmp.Comparer(vip.Address.Equal)); d != "" {
+		t.Error(d)
 	}
+	set(t, k, kept)
+	expect(t, l, "198.18.0.1/32", "198.18.0.2/32", "fd00::3/128")
+	if err := k.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	expect(t, l, "198.18.0.1/32", "fd00::3/128") // its lifetime ends it
+	set(t, k, kept, until(addr("fd00::3/128", l), 20*time.Second))
+	set(t, k, kept)
+	expect(t, l, "198.18.0.1/32")
+	if d := cmp.Diff([]string{"-198.18.0.2/32", "+fd00::3/128", "-fd00::3/128"}, recorded()); d != "" {
+		t.Error(d)
+	}
+	set(t, k)
+	expect(t, l)
+}
+
+func TestTwoAgentsOnANodeLeaveEachOtherInPeace(t *testing.T) {
+	l := link(t, "a0")
+	one := open(t, datapath.Config{Instance: "control-plane"})
+	set(t, one, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
+	two := open(t, datapath.Config{Instance: "services"})
+	recorded := watch(t)
+	set(t, one, addr("198.18.0.1/32", l), addr("fd00::1/128", l), addr("198.18.0.2/32", l))
+	if held := append(two.Held(), two.Adopted()...); len(held) > 0 {
+		t.Errorf("takes %v for its own", held)
+	}
+	if err := two.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	set(t, two)
+	if d := cmp.Diff([]string{"+198.18.0.2/32"}, recorded()); d != "" {
+		t.Error(d)
+	}
+	if err := two.Set(t.Context(), []vip.Address{addr("198.18.0.2/32", l)}); !errors.Is(err, datapath.ErrForeign) {
+		t.Errorf("took the other's: %v", err)
+	}
+	// The tasks are divided otherwise: what was there at the start is handed over without a gap.
+	recorded = watch(t)
+	set(t, two, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
+	if got := recorded(); slices.ContainsFunc(got, func(s string) bool { return s[0] == '-' }) {
+		t.Error("flapped:", got)
+	}
+	set(t, two)
+	expect(t, l, "198.18.0.2/32")
 }
 
 func TestPrefixLengthChangesWithoutAGap(t *testing.T) {

@@ -22,7 +22,8 @@ type Link struct {
 	Up       bool             // administratively
 	Carrier  bool             // the other end is there
 	Loopback bool
-	// Own are the addresses, with their prefix lengths, that aren't ours but the node's, in order.
+	// Own are the addresses, with their prefix lengths, that are no agent's but the node's, in order. What a predecessor
+	// left unmarked counts as the node's until it is adopted.
 	Own []netip.Prefix
 }
 
@@ -45,7 +46,7 @@ func (s *state) ownLinks() []Link {
 	own := map[int][]netip.Prefix{}
 	for at, entries := range s.addrs {
 		for _, e := range entries {
-			if !s.ours(e) {
+			if s.own(e) {
 				own[at.index] = append(own[at.index], e.prefix)
 			}
 		}

@@ -224,12 +224,8 @@ func appendAddress(b []byte, o op, flags uint16, seq uint32) []byte {
 	var cache [unix.SizeofIfaCacheinfo]byte // preferred lifetime 0: never a source address
 	binary.NativeEndian.PutUint32(cache[4:], o.valid)
 	b = appendAttribute(b, unix.IFA_CACHEINFO, cache[:]...)
-	if o.proto != 0 {
-		b = appendAttribute(b, ifaProto, o.proto)
-	}
-	if o.metric != 0 {
-		b = appendAttribute(b, unix.IFA_RT_PRIORITY, word(o.metric)...)
-	}
+	b = appendAttribute(b, ifaProto, o.proto)
+	b = appendAttribute(b, unix.IFA_RT_PRIORITY, word(o.metric)...)
 	return finish(b, at)
 }
 

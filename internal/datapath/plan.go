@@ -132,7 +132,7 @@ func (w write) spent(want vip.Address, now time.Time) bool {
 
 // attributes are those of want in the kernel, save its lifetime.
 func (s *state) attributes(want vip.Address, index int) entry {
-	e := entry{index: index, prefix: want.Prefix, valid: forever, proto: s.mark.proto, metric: s.mark.metric, flags: unix.IFA_F_NOPREFIXROUTE}
+	e := entry{index: index, prefix: want.Prefix, valid: forever, proto: Protocol, metric: s.metric, flags: unix.IFA_F_NOPREFIXROUTE}
 	if want.Prefix.Addr().Is6() {
 		e.flags |= unix.IFA_F_NODAD
 	}

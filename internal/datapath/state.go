@@ -18,15 +18,9 @@ type slot struct {
 	addr  netip.Addr
 }
 
-// mark is what tells our addresses from others'. Whatever is set, must be equal.
-type mark struct {
-	proto  uint8
-	metric uint32
-}
-
 // state is what is true in the kernel, as it told us, and what should be. Only apply and load change what is true.
 type state struct {
-	mark          mark
+	metric        uint32 // that marks what is ours
 	loopbackScope uint8
 	adopt         func(found vip.Address) bool
 	links         map[int]Link
@@ -76,18 +70,18 @@ func (s *state) apply(ev event) (matters, linkChanged bool) {
 		if len(s.addrs[at]) == 0 {
 			delete(s.addrs, at)
 		}
-		return true, !s.ours(*ev.entry)
+		return true, s.own(*ev.entry)
 	default:
 		at := slot{ev.entry.index, ev.entry.prefix.Addr()}
 		i := slices.IndexFunc(s.addrs[at], func(e entry) bool { return e.prefix == ev.entry.prefix })
 		if i < 0 {
 			s.addrs[at] = append(s.addrs[at], *ev.entry)
-			return true, !s.ours(*ev.entry)
+			return true, s.own(*ev.entry)
 		}
 		old := s.addrs[at][i]
 		ev.entry.initial, ev.entry.unwanted = old.initial, old.unwanted
 		s.addrs[at][i] = *ev.entry
-		changed := s.ours(old) != s.ours(*ev.entry)
+		changed := s.own(old) != s.own(*ev.entry) || s.ours(old) != s.ours(*ev.entry)
 		return changed || old.permanent() != ev.entry.permanent(), changed
 	}
 }
@@ -145,17 +139,22 @@ func (s *state) setWant(want []vip.Address) {
 	s.written = written
 }
 
-// ours reports whether e carries our mark, in either of its forms.
-func (s *state) ours(e entry) bool {
-	return e.proto == protocol || e.metric == metric && e.flags&unix.IFA_F_NOPREFIXROUTE != 0
-}
+// ours reports whether e carries our mark.
+func (s *state) ours(e entry) bool { return e.metric == s.metric }
+
+// own reports whether e is the node's own: neither ours nor another agent's.
+func (s *state) own(e entry) bool { return !s.ours(e) && e.proto != Protocol }
 
 // adoptable reports whether e, which isn't ours, may become ours because want asks for it; see [Config.Adopt].
 func (s *state) adoptable(e entry, want vip.Address) bool {
-	if !e.initial || e.proto != 0 {
+	switch {
+	case !e.initial:
 		return false
-	}
-	if s.adopt != nil {
+	case e.proto == Protocol:
+		return true
+	case e.proto != 0:
+		return false
+	case s.adopt != nil:
 		return s.adopt(vip.Address{Prefix: e.prefix, Link: want.Link})
 	}
 	secondary := e.prefix.Addr().Is4() && e.flags&unix.IFA_F_SECONDARY != 0 && e.prefix == want.Prefix
