@@ -19,6 +19,7 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -146,22 +147,27 @@ func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 	return nil, errors.New("no API server runs")
 }
 
-// Start adds the hosts as control-plane nodes and starts everything on each, one
-// after the other.
+// Start makes the hosts a new cluster's control plane, all at once, with everything
+// on each: what a test wants that doesn't care in which order nodes came.
 func (c *Cluster) Start(ctx context.Context, hosts ...*netns.Host) error {
 	for _, h := range hosts {
-		n, err := c.Add(h)
-		if err != nil {
-			return err
-		}
-		if err := n.Start(ctx); err != nil {
-			return err
-		}
-		if err := n.StartProxy(ctx); err != nil {
+		if _, err := c.Add(h); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := c.startEtcds(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.Nodes() {
+		group.Go(func() error {
+			if err := n.startServer(ctx); err != nil {
+				return err
+			}
+			return n.StartProxy(ctx)
+		})
+	}
+	return group.Wait()
 }
 
 func running(c *netns.Command) bool {

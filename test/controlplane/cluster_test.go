@@ -89,6 +89,24 @@ func TestCluster(t *testing.T) {
 	})
 }
 
+// TestJoin grows a control plane as kubeadm does, with the API served all the time.
+func TestJoin(t *testing.T) {
+	lab, lan := netns.Lan(t, "node1", "node2")
+	cluster := require.Value(controlplane.New(lab, controlplane.Config{Programs: controlplane.Programs(t), Endpoint: lan.Addr(100)}))(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for _, name := range []string{"node1", "node2"} {
+		node := require.Value(cluster.Add(lab.Host(name)))(t)
+		require.NoError(t, node.Start(ctx))
+	}
+	// What the second server reads, the first one's etcd has told its own.
+	client := require.Value(cluster.Node("node2").Client())(t)
+	nodes := require.Value(client.CoreV1().Nodes().List(ctx, metav1.ListOptions{}))(t)
+	if len(nodes.Items) != 2 {
+		t.Errorf("%d nodes, want 2", len(nodes.Items))
+	}
+}
+
 // testService reaches a LoadBalancer address, which the test gives to a node, from
 // the client, in both families and over both nodes.
 func testService(ctx context.Context, t *testing.T, bed *controlplane.Bed, client kubernetes.Interface) {

@@ -3,7 +3,6 @@ package controlplane
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,71 +16,6 @@ import (
 
 	"daymark/test/netns"
 )
-
-const (
-	etcdClients = "http://127.0.0.1:2379" // each API server uses the etcd beside it
-	etcdPort    = 2380
-)
-
-// StartEtcd starts the node's etcd: the first node's as a cluster of one, later ones
-// as members that join, and any again with its data. It returns when it serves.
-func (n *Node) StartEtcd(ctx context.Context) error {
-	if n.cluster.cfg.Programs.Etcd == nil {
-		return errors.New("no etcd")
-	}
-	var members []string
-	state := "new"
-	for _, other := range n.cluster.Nodes() {
-		if other == n || other.Etcd != nil {
-			members = append(members, other.Name()+"="+other.peerURL())
-		}
-	}
-	if n.Etcd == nil && len(members) > 1 {
-		state = "existing"
-		if err := n.joinEtcd(ctx); err != nil {
-			return err
-		}
-	}
-	data, err := n.file("etcd")
-	if err != nil {
-		return err
-	}
-	n.Etcd = n.Command(append(slices.Clone(n.cluster.cfg.Programs.Etcd),
-		"--name="+n.Name(), "--data-dir="+data, "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls="+etcdClients, "--advertise-client-urls="+etcdClients,
-		"--listen-peer-urls="+n.peerURL(), "--initial-advertise-peer-urls="+n.peerURL(),
-		"--initial-cluster="+strings.Join(members, ","), "--initial-cluster-state="+state)...)
-	n.Etcd.Label = "etcd"
-	if err := n.Etcd.Start(); err != nil {
-		return err
-	}
-	return awaitHTTP(ctx, n.Etcd, httpClient(n.Host), etcdClients+"/health")
-}
-
-func (n *Node) peerURL() string {
-	return "http://" + netip.AddrPortFrom(n.Addr(), etcdPort).String()
-}
-
-// joinEtcd has a member that serves add this node's, which then has to start.
-// Members refuse while an earlier one is still catching up.
-func (n *Node) joinEtcd(ctx context.Context) error {
-	body, err := json.Marshal(map[string][]string{"peerURLs": {n.peerURL()}})
-	if err != nil {
-		return err
-	}
-	return retry(ctx, "joining etcd of "+n.Name(), func() error {
-		err := errors.New("no member runs")
-		for _, other := range n.cluster.Nodes() {
-			if other == n || other.Etcd == nil || !running(other.Etcd) {
-				continue
-			}
-			if err = post(ctx, httpClient(other.Host), etcdClients+"/v3/cluster/member/add", body); err == nil {
-				return nil
-			}
-		}
-		return err
-	})
-}
 
 // StartAPIServer starts the node's API server. Ready waits for it.
 func (n *Node) StartAPIServer(context.Context) error {
@@ -195,7 +129,7 @@ func retry(ctx context.Context, what string, try func() error) error {
 }
 
 func httpClient(from *netns.Host) *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: from.Dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	return &http.Client{Transport: &http.Transport{DialContext: from.Dial, DisableKeepAlives: true}, Timeout: time.Second}
 }
 
 func get(ctx context.Context, client *http.Client, url string) error {
@@ -203,28 +137,29 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	return do(client, request)
+	_, err = do(client, request)
+	return err
 }
 
-func post(ctx context.Context, client *http.Client, url string, body []byte) error {
+func post(ctx context.Context, client *http.Client, url string, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return do(client, request)
 }
 
-func do(client *http.Client, request *http.Request) error {
+func do(client *http.Client, request *http.Request) ([]byte, error) {
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", response.Status, text)
 	}
-	return err
+	return text, err
 }
 
 func join(prefixes []netip.Prefix) string {

@@ -103,6 +103,12 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.StartEtcd(ctx); err != nil {
 		return err
 	}
+	return n.startServer(ctx)
+}
+
+// startServer starts the API server and registers the Node, as one of the control
+// plane.
+func (n *Node) startServer(ctx context.Context) error {
 	if err := n.StartAPIServer(ctx); err != nil {
 		return err
 	}
@@ -122,10 +128,18 @@ func (n *Node) Client() (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(n.cluster.Config(n.Host, n.Addr(), admin))
 }
 
+// anyClient is Client, or the cluster's on a worker.
+func (n *Node) anyClient() (*kubernetes.Clientset, error) {
+	if n.APIServer != nil {
+		return n.Client()
+	}
+	return n.cluster.Client()
+}
+
 // Register creates the Node object with the given labels, ready and with the
 // host's addresses, unless it is there.
 func (n *Node) Register(ctx context.Context, labels map[string]string) error {
-	client, err := n.cluster.Client()
+	client, err := n.anyClient()
 	if err != nil {
 		return err
 	}
