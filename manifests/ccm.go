@@ -19,6 +19,7 @@ const (
 	ccmBinding        = "system:kube-vip-cloud-controller-binding"
 	ccmLease          = "kube-vip-cloud-controller"
 	ccmPort           = 10258
+	cloudConfigFolder = "/etc/cloud-sa" // the Equinix CCM's
 )
 
 // CCM is what the cloud-controller-manager's objects are made from.
@@ -31,13 +32,16 @@ type CCM struct {
 	Env  []EnvVar
 	// ConfigMap is the name of the pools' ConfigMap, ConfigMapNamespace where it is; empty means kubevip in [DefaultNamespace].
 	ConfigMap, ConfigMapNamespace string
-	// NodeBGP is on when BGP configuration is written to Nodes' annotations.
-	NodeBGP bool
-	// Secrets are what the program reads, such as BGP passwords.
+	// CloudConfig is the name of the Secret with the cloud's configuration under key cloud-sa.json: a vendor's token, rules for BGP. It
+	// lets Nodes be annotated. Empty means none.
+	CloudConfig string
+	// Secrets are what else the program reads, such as BGP passwords.
 	Secrets []Secret
+	// Pools are the ConfigMap's content. Empty means that the ConfigMap is left alone.
+	Pools map[string]string
 }
 
-// CloudControllerManager returns the ServiceAccount, its rights, the Deployment, and an example of the pools' ConfigMap.
+// CloudControllerManager returns the ServiceAccount, its rights, the Deployment and, when Pools are given, their ConfigMap.
 func CloudControllerManager(c CCM) ([]byte, error) {
 	c.Namespace = cmp.Or(c.Namespace, DefaultNamespace)
 	c.ConfigMap = cmp.Or(c.ConfigMap, "kubevip")
@@ -48,29 +52,34 @@ func CloudControllerManager(c CCM) ([]byte, error) {
 		clusterRoleObject(ccmRole, c.clusterRules()),
 		clusterBinding(ccmBinding, ccmRole, subject),
 		role(ccmServiceAccount, c.Namespace, []rbacv1.PolicyRule{
-			rule("coordination.k8s.io", "leases", "get", "list", "watch", "create", "update", "patch"),
+			rule("coordination.k8s.io", "leases", "get", "create", "update"),
 		}),
 		binding(ccmServiceAccount, c.Namespace, ccmServiceAccount, "Role", subject),
-		// Who may ask for metrics is decided by the API server, whose settings are read here.
-		binding(ccmServiceAccount+"-auth", DefaultNamespace, "extension-apiserver-authentication-reader", "Role", subject),
 	}
 	objects = append(objects, c.secretRoles(subject)...)
 	objects = append(objects, c.configRole(subject)...)
-	objects = append(objects, c.deployment(), c.exampleConfig())
+	objects = append(objects, c.deployment())
+	if len(c.Pools) > 0 {
+		objects = append(objects, &corev1.ConfigMap{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+			ObjectMeta: metav1.ObjectMeta{Name: c.ConfigMap, Namespace: c.ConfigMapNamespace},
+			Data:       c.Pools,
+		})
+	}
 	return render(objects...)
 }
 
 func (c CCM) clusterRules() []rbacv1.PolicyRule {
 	nodes := rule("", "nodes", "get", "list", "watch")
-	if c.NodeBGP {
+	if c.CloudConfig != "" {
 		nodes.Verbs = append(nodes.Verbs, "patch")
 	}
 	return []rbacv1.PolicyRule{
-		rule("", "services", "get", "list", "watch", "update", "patch"),
-		rule("", "services/status", "update", "patch"),
+		rule("", "services", "get", "list", "watch", "patch"),
 		nodes,
 		rule("networking.k8s.io", "servicecidrs", "get", "list", "watch"),
-		rule("", "events", "create", "patch", "update"),
+		rule("", "events", "create", "patch"),
+		// Who may read the metrics is for the API server to say.
 		rule("authentication.k8s.io", "tokenreviews", "create"),
 		rule("authorization.k8s.io", "subjectaccessreviews", "create"),
 	}
@@ -78,8 +87,7 @@ func (c CCM) clusterRules() []rbacv1.PolicyRule {
 
 // configRole lets the pools be watched: a watch of one object, by name.
 func (c CCM) configRole(subject rbacv1.Subject) []any {
-	pools := rule("", "configmaps", "get", "list", "watch")
-	pools.ResourceNames = []string{c.ConfigMap}
+	pools := named(rule("", "configmaps", "get", "list", "watch"), c.ConfigMap)
 	name := ccmServiceAccount + "-pools"
 	return []any{
 		role(name, c.ConfigMapNamespace, []rbacv1.PolicyRule{pools}),
@@ -117,13 +125,9 @@ func (c CCM) deployment() *appsv1.Deployment {
 }
 
 func (c CCM) podSpec() corev1.PodSpec {
-	yes, no := true, false
-	user := int64(65532)
-	var env []corev1.EnvVar
-	for _, e := range c.Env {
-		env = append(env, corev1.EnvVar{Name: e.Name, Value: e.Value})
-	}
-	return corev1.PodSpec{
+	yes := true
+	user := int64(65532) // nobody in particular
+	spec := corev1.PodSpec{
 		ServiceAccountName: ccmServiceAccount,
 		PriorityClassName:  "system-cluster-critical",
 		// It gives the first nodes what they need to become ready, so it waits for nothing that a node may lack.
@@ -136,37 +140,48 @@ func (c CCM) podSpec() corev1.PodSpec {
 			RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		Containers: []corev1.Container{{
-			Name:            ccmDeployment,
-			Image:           c.Image,
-			ImagePullPolicy: corev1.PullIfNotPresent,
-			Command:         []string{"/kube-vip-cloud-provider"},
-			Args:            append([]string{"--leader-elect-resource-name=" + ccmLease, "--leader-elect-resource-namespace=" + c.Namespace}, c.Args...),
-			Env:             env,
-			Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-				corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
-			}},
-			SecurityContext: &corev1.SecurityContext{
-				AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
-				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			},
-			LivenessProbe: &corev1.Probe{
-				ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-					Path: "/healthz", Port: intstr.FromInt32(ccmPort), Scheme: corev1.URISchemeHTTPS,
-				}},
-				PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 3, InitialDelaySeconds: 10,
-			},
-		}},
+		Containers: []corev1.Container{c.container()},
 	}
+	if c.CloudConfig != "" {
+		const volume = "cloud-sa-volume"
+		spec.Volumes = []corev1.Volume{{
+			Name:         volume,
+			VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: c.CloudConfig}},
+		}}
+		spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: volume, MountPath: cloudConfigFolder, ReadOnly: true}}
+	}
+	return spec
 }
 
-func (c CCM) exampleConfig() *corev1.ConfigMap {
-	return &corev1.ConfigMap{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{Name: c.ConfigMap, Namespace: c.ConfigMapNamespace},
-		Data: map[string]string{
-			"range-global": "192.0.2.100-192.0.2.199", // documentation's addresses: RFC 5737
-			"cidr-default": "192.0.2.200/29",
+func (c CCM) container() corev1.Container {
+	yes, no := true, false
+	args := []string{"--leader-elect-resource-name=" + ccmLease, "--leader-elect-resource-namespace=" + c.Namespace}
+	if c.CloudConfig != "" {
+		args = append(args, "--cloud-config="+cloudConfigFolder+"/cloud-sa.json")
+	}
+	var env []corev1.EnvVar
+	for _, e := range c.Env {
+		env = append(env, corev1.EnvVar{Name: e.Name, Value: e.Value})
+	}
+	return corev1.Container{
+		Name:            ccmDeployment,
+		Image:           c.Image,
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Command:         []string{"/kube-vip-cloud-provider"},
+		Args:            append(args, c.Args...),
+		Env:             env,
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
+		}},
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+		LivenessProbe: &corev1.Probe{
+			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+				Path: "/healthz", Port: intstr.FromInt32(ccmPort), Scheme: corev1.URISchemeHTTPS,
+			}},
+			PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 3, InitialDelaySeconds: 10,
 		},
 	}
 }

@@ -51,9 +51,10 @@ func TestGoldens(t *testing.T) {
 	}
 	ccm := manifests.CCM{Image: "daymark:test"}
 	bgpCCM := manifests.CCM{
-		Image: "daymark:test", Namespace: "lb", Replicas: 1, Args: []string{"--v=2"}, NodeBGP: true,
+		Image: "daymark:test", Namespace: "lb", Replicas: 1, Args: []string{"--v=2"}, CloudConfig: "metal-cloud-config",
 		Env:     []manifests.EnvVar{{Name: "KUBEVIP_CONFIG_MAP", Value: "pools"}},
 		Secrets: []manifests.Secret{{Namespace: "lb", Name: "bgp"}}, ConfigMap: "pools", ConfigMapNamespace: "lb",
+		Pools: map[string]string{"range-global": "192.0.2.100-192.0.2.199", "cidr-default": "192.0.2.200/29"},
 	}
 	for name, make := range map[string]func() ([]byte, error){
 		"pod":                     func() ([]byte, error) { return manifests.Pod(agent()) },

@@ -67,8 +67,8 @@ func (r Rights) clusterRules() []rbacv1.PolicyRule {
 
 func serviceRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
-		rule("", "services", "get", "list", "watch", "patch"), // patch: annotations of the holder
-		rule("", "services/status", "patch"),
+		rule("", "services", "get", "list", "watch"),
+		rule("", "services/status", "patch"), // also for the holder's annotation
 		rule("discovery.k8s.io", "endpointslices", "get", "list", "watch"),
 	}
 }
@@ -89,7 +89,7 @@ func (r Rights) namespaces() []string {
 func (r Rights) rulesIn(namespace string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	if slices.Contains(r.LeaseNamespaces, namespace) {
-		rules = append(rules, rule("coordination.k8s.io", "leases", "get", "list", "watch", "create", "update", "patch", "delete"))
+		rules = append(rules, rule("coordination.k8s.io", "leases", "get", "list", "watch", "create", "update"))
 	}
 	if r.Services && r.ServicesNamespace == namespace {
 		rules = append(rules, serviceRules()...)
@@ -101,12 +101,15 @@ func (r Rights) rulesIn(namespace string) []rbacv1.PolicyRule {
 		}
 	}
 	if len(names) > 0 {
-		secrets := rule("", "secrets", "get", "list", "watch")
-		slices.Sort(names)
-		secrets.ResourceNames = slices.Compact(names)
-		rules = append(rules, secrets)
+		rules = append(rules, named(rule("", "secrets", "get", "list", "watch"), names...))
 	}
 	return rules
+}
+
+// named narrows r to objects of these names.
+func named(r rbacv1.PolicyRule, names ...string) rbacv1.PolicyRule {
+	r.ResourceNames = slices.Compact(slices.Sorted(slices.Values(names)))
+	return r
 }
 
 func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {

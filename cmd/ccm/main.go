@@ -33,8 +33,7 @@ func newCommand(getenv func(string) string) (*cobra.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	pools := newPoolsCommand(&settings)
-	for _, sub := range []*cobra.Command{pools} {
+	for _, sub := range []*cobra.Command{newPoolsCommand(&settings), newManifestCommand(&settings)} {
 		// The framework's help lists its own flags for every command below it.
 		sub.SetHelpFunc(func(c *cobra.Command, _ []string) {
 			fmt.Fprintf(c.OutOrStdout(), "%s\n\n%s", c.Short, c.UsageString())
