@@ -64,6 +64,7 @@ func newController(s *settings) (*cobra.Command, error) {
 	s.addFlags(own.FlagSet("addresses"))
 	command := app.NewCloudControllerManagerCommand(opts, w.cloud, constructors, names.CCMControllerAliases(), own, wait.NeverStop)
 	command.Use = "ccm"
+	command.SilenceUsage = true
 	command.Long = "ccm gives Services of type LoadBalancer addresses from the pools of a ConfigMap, or from a vendor."
 	return command, nil
 }

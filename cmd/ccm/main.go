@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
@@ -15,13 +16,21 @@ import (
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	command, err := newCommand(os.Getenv)
+	if err == nil {
+		err = cli.RunNoErrOutput(command)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ccm:", err)
 		os.Exit(1)
 	}
-	os.Exit(cli.Run(command))
 }
+
+// gcPercent trades a little processor time for memory: the ccm keeps every Service, and has little else to do than to keep them.
+const gcPercent = 50
 
 // newCommand returns the controller with its subcommands.
 func newCommand(getenv func(string) string) (*cobra.Command, error) {
