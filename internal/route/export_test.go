@@ -1,0 +1,4 @@
+package route
+
+// Matters is what reads the kernel's notifications.
+var Matters = matters
