@@ -88,3 +88,63 @@ func index(t *testing.T, link string) int {
 
 // unixDump returns what the kernel answers to a dump.
 func unixDump(kind int) ([]byte, error) { return syscall.NetlinkRIB(kind, unix.AF_UNSPEC) }
+
+// watch records every change of an address until it is asked for the record: "+" or "-" and the address.
+func watch(t *testing.T) func() []string {
+	t.Helper()
+	cmd := exec.Command("ip", "-o", "monitor", "address")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 10000)
+	go func() {
+		defer close(lines)
+		b := make([]byte, 1<<16)
+		for rest := ""; ; {
+			n, err := out.Read(b)
+			if err != nil {
+				return
+			}
+			rest += string(b[:n])
+			for line, after, ok := strings.Cut(rest, "\n"); ok; line, after, ok = strings.Cut(rest, "\n") {
+				rest = after
+				lines <- line
+			}
+		}
+	}()
+	// It listens when it reports an address made for that.
+	ip(t, "address add 127.0.0.99/32 dev lo")
+	for {
+		ip(t, "address change 127.0.0.99/32 dev lo")
+		select {
+		case <-lines:
+		case <-time.After(20 * time.Millisecond):
+			continue
+		}
+		break
+	}
+	return func() []string {
+		ip(t, "address del 127.0.0.99/32 dev lo")
+		var got []string
+		for line := range lines {
+			sign := "+"
+			if strings.HasPrefix(line, "Deleted") {
+				sign, line = "-", strings.TrimPrefix(line, "Deleted ")
+			}
+			f := strings.Fields(line)
+			switch {
+			case f[3] == "127.0.0.99/32" && sign == "-":
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				return got
+			case f[3] != "127.0.0.99/32" && !strings.HasPrefix(f[3], "fe80:"):
+				got = append(got, sign+f[3])
+			}
+		}
+		return got
+	}
+}

@@ -52,11 +52,11 @@ type Config struct {
 	// Instance tells this agent's addresses from those of another agent on the same node, such as one for the control plane
 	// and one for Services. It must be the same after a restart.
 	Instance string
-	// Adopt decides whether an address that is wanted, was there unmarked when we opened and carries no other program's
-	// mark, becomes ours, instead of being refused with [ErrForeign]. It allows a change from another program that left its
-	// addresses behind. nil adopts what such programs leave and nodes rarely call their own: a permanent address of full
-	// length, or a permanent secondary IPv4 address of just the wanted length. What another agent of ours left, from before
-	// the agents' tasks were divided otherwise, is adopted without asking.
+	// Adopt decides whether an address that was there when we opened, with no program's mark, was left by one that held VIPs
+	// before us. Such a one becomes ours when it is wanted with that prefix length, or is of full length, instead of being
+	// refused with [ErrForeign]. nil means what such programs leave and nodes rarely call their own: permanent addresses of
+	// full length, and permanent secondary IPv4 addresses. What another agent of ours left, from before the agents' tasks
+	// were divided otherwise, is adopted without asking.
 	Adopt func(found vip.Address) bool
 }
 

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -100,66 +99,6 @@ func soon(t *testing.T, link string, want ...string) {
 	}
 }
 
-// watch records every change of an address until it is asked for the record: "+" or "-" and the address.
-func watch(t *testing.T) func() []string {
-	t.Helper()
-	cmd := exec.Command("ip", "-o", "monitor", "address")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := make(chan string, 10000)
-	go func() {
-		defer close(lines)
-		b := make([]byte, 1<<16)
-		for rest := ""; ; {
-			n, err := out.Read(b)
-			if err != nil {
-				return
-			}
-			rest += string(b[:n])
-			for line, after, ok := strings.Cut(rest, "\n"); ok; line, after, ok = strings.Cut(rest, "\n") {
-				rest = after
-				lines <- line
-			}
-		}
-	}()
-	// It listens when it reports an address made for that.
-	ip(t, "address add 127.0.0.99/32 dev lo")
-	for {
-		ip(t, "address change 127.0.0.99/32 dev lo")
-		select {
-		case <-lines:
-		case <-time.After(20 * time.Millisecond):
-			continue
-		}
-		break
-	}
-	return func() []string {
-		ip(t, "address del 127.0.0.99/32 dev lo")
-		var got []string
-		for line := range lines {
-			sign := "+"
-			if strings.HasPrefix(line, "Deleted") {
-				sign, line = "-", strings.TrimPrefix(line, "Deleted ")
-			}
-			f := strings.Fields(line)
-			switch {
-			case f[3] == "127.0.0.99/32" && sign == "-":
-				_ = cmd.Process.Kill()
-				_ = cmd.Wait()
-				return got
-			case f[3] != "127.0.0.99/32" && !strings.HasPrefix(f[3], "fe80:"):
-				got = append(got, sign+f[3])
-			}
-		}
-		return got
-	}
-}
-
 func TestSetAddsBeforeItRemoves(t *testing.T) {
 	l := link(t, "a0")
 	k := open(t, datapath.Config{})
@@ -233,104 +172,6 @@ func TestErrorsOfSomeLeaveTheOthers(t *testing.T) {
 	soon(t, link(t, "missing"), "198.18.0.2/32")
 }
 
-func TestWhatIsNotOursIsLeft(t *testing.T) {
-	l := link(t, "a0")
-	ip(t, "address add 198.18.0.5/24 dev a0")
-	ip(t, "address add 198.18.0.6/32 dev a0")
-	ip(t, "address add fd00::5/64 dev a0 nodad")
-	other(t, l, "198.18.0.7/32", 18) // another program's mark
-	k := open(t, datapath.Config{})
-	ip(t, "address add 198.18.0.8/32 dev a0") // somebody's, after us
-	recorded := watch(t)
-	for _, a := range []string{"198.18.0.5/32", "198.18.0.7/32", "198.18.0.8/32", "fd00::5/128"} {
-		if err := k.Set(t.Context(), []vip.Address{addr(a, l)}); !errors.Is(err, datapath.ErrForeign) {
-			t.Errorf("%s: %v", a, err)
-		}
-	}
-	set(t, k)
-	if err := k.Sweep(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if got := recorded(); len(got) > 0 {
-		t.Error("touched:", got)
-	}
-}
-
-func TestUnmarkedAddressesOfAPredecessorAreAdopted(t *testing.T) {
-	l := link(t, "a0")
-	ip(t, "address add 198.18.0.1/24 dev a0") // the node's
-	ip(t, "address add 198.18.0.6/32 dev a0")
-	ip(t, "address add 198.18.0.7/24 dev a0") // secondary to the node's
-	ip(t, "address add fd00::6/128 dev a0 nodad")
-	k := open(t, datapath.Config{})
-	recorded := watch(t)
-	set(t, k, addr("198.18.0.6/32", l), addr("198.18.0.7/24", l), addr("fd00::6/128", l))
-	if got := recorded(); strings.Contains(strings.Join(got, " "), "-") {
-		t.Error("flapped:", got)
-	}
-	expect(t, l, "198.18.0.1/24", "198.18.0.6/32", "198.18.0.7/24", "fd00::6/128")
-	set(t, k)
-	expect(t, l, "198.18.0.1/24")
-}
-
-func TestRestartAdoptsAndSweeps(t *testing.T) {
-	l := link(t, "a0")
-	before := open(t, datapath.Config{})
-	kept, stale, leased := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l), until(addr("fd00::3/128", l), 20*time.Second)
-	set(t, before, kept, stale, leased)
-	_ = before.Close()
-
-	k := open(t, datapath.Config{})
-	recorded := watch(t)
-	if d := cmp.Diff([]vip.Address{kept, stale, addr("fd00::3/128", l)}, k.Adopted(), cmp.Comparer(vip.Address.Equal)); d != "" {
-		t.Error(d)
-	}
-	set(t, k, kept)
-	expect(t, l, "198.18.0.1/32", "198.18.0.2/32", "fd00::3/128")
-	if err := k.Sweep(t.Context()); err != nil {
-		t.Error(err)
-	}
-	expect(t, l, "198.18.0.1/32", "fd00::3/128") // its lifetime ends it
-	set(t, k, kept, until(addr("fd00::3/128", l), 20*time.Second))
-	set(t, k, kept)
-	expect(t, l, "198.18.0.1/32")
-	if d := cmp.Diff([]string{"-198.18.0.2/32", "+fd00::3/128", "-fd00::3/128"}, recorded()); d != "" {
-		t.Error(d)
-	}
-	set(t, k)
-	expect(t, l)
-}
-
-func TestTwoAgentsOnANodeLeaveEachOtherInPeace(t *testing.T) {
-	l := link(t, "a0")
-	one := open(t, datapath.Config{Instance: "control-plane"})
-	set(t, one, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
-	two := open(t, datapath.Config{Instance: "services"})
-	recorded := watch(t)
-	set(t, one, addr("198.18.0.1/32", l), addr("fd00::1/128", l), addr("198.18.0.2/32", l))
-	if held := append(two.Held(), two.Adopted()...); len(held) > 0 {
-		t.Errorf("takes %v for its own", held)
-	}
-	if err := two.Sweep(t.Context()); err != nil {
-		t.Error(err)
-	}
-	set(t, two)
-	if d := cmp.Diff([]string{"+198.18.0.2/32"}, recorded()); d != "" {
-		t.Error(d)
-	}
-	if err := two.Set(t.Context(), []vip.Address{addr("198.18.0.2/32", l)}); !errors.Is(err, datapath.ErrForeign) {
-		t.Errorf("took the other's: %v", err)
-	}
-	// The tasks are divided otherwise: what was there at the start is handed over without a gap.
-	recorded = watch(t)
-	set(t, two, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
-	if got := recorded(); slices.ContainsFunc(got, func(s string) bool { return s[0] == '-' }) {
-		t.Error("flapped:", got)
-	}
-	set(t, two)
-	expect(t, l, "198.18.0.2/32")
-}
-
 func TestPrefixLengthChangesWithoutAGap(t *testing.T) {
 	l := link(t, "a0")
 	k := open(t, datapath.Config{})
@@ -368,67 +209,6 @@ func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 	soon(t, l, "198.18.0.1/32", "fd00::1/128", "fd00::2/128")
 }
 
-func TestLifetimeFollowsTheRight(t *testing.T) {
-	l := link(t, "a0")
-	k := open(t, datapath.Config{})
-	run(t, k)
-	lft := func(want string) {
-		t.Helper()
-		if out := ip(t, "address show dev a0"); strings.Count(out, want) != 2 {
-			t.Errorf("not twice %q:\n%s", want, out)
-		}
-	}
-	both := func(left time.Duration) []vip.Address {
-		return []vip.Address{until(addr("198.18.0.1/32", l), left), until(addr("fd00::1/128", l), left)}
-	}
-	set(t, k, both(60*time.Second)...)
-	lft("valid_lft 58sec preferred_lft 0sec")
-	set(t, k, both(80*time.Second)...)
-	lft("valid_lft 78sec preferred_lft 0sec")
-	set(t, k, both(40*time.Second)...)
-	lft("valid_lft 38sec preferred_lft 0sec")
-	set(t, k, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
-	expect(t, l, "198.18.0.1/32", "fd00::1/128")
-	if out := ip(t, "address show dev a0"); strings.Contains(out, "valid_lft 3") {
-		t.Error("still ends:", out)
-	}
-	recorded := watch(t)
-	ending := both(3500 * time.Millisecond)
-	set(t, k, ending...)
-	lft("valid_lft 2sec preferred_lft 0sec")
-	soon(t, l)
-	if now := time.Now(); now.After(ending[0].Until) {
-		t.Errorf("gone %v after the right", now.Sub(ending[0].Until))
-	}
-	<-time.After(time.Until(ending[0].Until))
-	want := []string{"+198.18.0.1/32", "+fd00::1/128", "-198.18.0.1/32", "-fd00::1/128"}
-	got := recorded()
-	slices.Sort(got[min(2, len(got)):])
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error("the end of a lifetime isn't put back:", d)
-	}
-}
-
-func TestFrozenProcessLosesItsAddress(t *testing.T) {
-	l := link(t, "a0")
-	cmd, held := holder(t, l, "198.18.0.1/32", "fd00::1/128")
-	soon(t, l, "198.18.0.1/32", "fd00::1/128")
-	<-time.After(3 * time.Second) // longer than one lifetime: it is renewed
-	expect(t, l, "198.18.0.1/32", "fd00::1/128")
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	frozen := time.Now()
-	soon(t, l)
-	if d := time.Since(frozen); d > held {
-		t.Errorf("gone %v after it was frozen, with a right of %v", d, held)
-	}
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	soon(t, l, "198.18.0.1/32", "fd00::1/128")
-}
-
 // TestLostNotificationsAreReadAnew floods the socket of an agent that doesn't read, as a frozen one.
 func TestLostNotificationsAreReadAnew(t *testing.T) {
 	l := link(t, "a0")
@@ -452,5 +232,23 @@ func TestLostNotificationsAreReadAnew(t *testing.T) {
 		if v := f.GetMetric()[0]; f.GetName() == "daymark_datapath_overruns_total" && v.GetCounter().GetValue() != 1 {
 			t.Errorf("%v overruns: the flood was too small to show anything", v.GetCounter().GetValue())
 		}
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	ip(t, "link set lo up")
+	for name, test := range map[string]struct {
+		scope datapath.Scope
+		want  string
+	}{"host": {datapath.ScopeHost, "scope host"}, "global": {datapath.ScopeGlobal, "scope global"}} {
+		t.Run(name, func(t *testing.T) {
+			k := open(t, datapath.Config{LoopbackScope: test.scope})
+			set(t, k, addr("198.18.0.1/32", "lo"), addr("fd00::1/128", "lo"))
+			out := ip(t, "-o address show dev lo to 198.18.0.1")
+			if !strings.Contains(out, test.want) || !strings.Contains(ip(t, "-o address show dev lo"), "fd00::1/128") {
+				t.Error(out)
+			}
+			set(t, k)
+		})
 	}
 }

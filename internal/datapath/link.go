@@ -22,9 +22,12 @@ type Link struct {
 	Up       bool             // administratively
 	Carrier  bool             // the other end is there
 	Loopback bool
-	// Own are the addresses, with their prefix lengths, that are no agent's but the node's, in order. What a predecessor
-	// left unmarked counts as the node's until it is adopted.
+	// Own are the node's own addresses, with their prefix lengths, in order. No VIP may be one of them.
 	Own []netip.Prefix
+	// Left are the addresses, in order, that a predecessor seems to have left: they are adopted when they are wanted. A
+	// node's own permanent address of full length looks just so; whoever lets others choose addresses should see that they
+	// were given it before.
+	Left []netip.Prefix
 }
 
 // Usable reports whether the link can carry traffic.
@@ -43,18 +46,22 @@ func (k *Kernel) Links() []Link {
 }
 
 func (s *state) ownLinks() []Link {
-	own := map[int][]netip.Prefix{}
+	own, left := map[int][]netip.Prefix{}, map[int][]netip.Prefix{}
 	for at, entries := range s.addrs {
 		for _, e := range entries {
-			if s.own(e) {
+			switch {
+			case s.own(e):
 				own[at.index] = append(own[at.index], e.prefix)
+			case s.left(e):
+				left[at.index] = append(left[at.index], e.prefix)
 			}
 		}
 	}
 	links := make([]Link, 0, len(s.links))
 	for index, l := range s.links {
-		l.Own = own[index]
+		l.Own, l.Left = own[index], left[index]
 		slices.SortFunc(l.Own, netip.Prefix.Compare)
+		slices.SortFunc(l.Left, netip.Prefix.Compare)
 		links = append(links, l)
 	}
 	slices.SortFunc(links, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })

@@ -142,23 +142,23 @@ func (s *state) setWant(want []vip.Address) {
 // ours reports whether e carries our mark.
 func (s *state) ours(e entry) bool { return e.metric == s.metric }
 
-// own reports whether e is the node's own: neither ours nor another agent's.
-func (s *state) own(e entry) bool { return !s.ours(e) && e.proto != Protocol }
+// own reports whether e is the node's own: neither an agent's nor left by a predecessor.
+func (s *state) own(e entry) bool { return !s.ours(e) && e.proto != Protocol && !s.left(e) }
 
-// adoptable reports whether e, which isn't ours, may become ours because want asks for it; see [Config.Adopt].
-func (s *state) adoptable(e entry, want vip.Address) bool {
-	switch {
-	case !e.initial:
+// left reports whether e looks like what another program left behind that held VIPs before us; see [Config.Adopt].
+func (s *state) left(e entry) bool {
+	if !e.initial || e.proto != 0 || s.ours(e) {
 		return false
-	case e.proto == Protocol:
-		return true
-	case e.proto != 0:
-		return false
-	case s.adopt != nil:
-		return s.adopt(vip.Address{Prefix: e.prefix, Link: want.Link})
 	}
-	secondary := e.prefix.Addr().Is4() && e.flags&unix.IFA_F_SECONDARY != 0 && e.prefix == want.Prefix
-	return e.permanent() && (e.prefix.IsSingleIP() || secondary)
+	if s.adopt != nil {
+		return s.adopt(vip.Address{Prefix: e.prefix, Link: s.links[e.index].Name})
+	}
+	return e.permanent() && (e.prefix.IsSingleIP() || e.prefix.Addr().Is4() && e.flags&unix.IFA_F_SECONDARY != 0)
+}
+
+// adoptable reports whether e, which isn't ours, may become ours because want asks for it.
+func (s *state) adoptable(e entry, want vip.Address) bool {
+	return e.initial && e.proto == Protocol || s.left(e) && (e.prefix.IsSingleIP() || e.prefix == want.Prefix)
 }
 
 // held returns what is ours in the kernel, in order.

@@ -1,0 +1,75 @@
+package datapath_test
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"daymark/internal/datapath"
+	"daymark/internal/vip"
+)
+
+func TestLifetimeFollowsTheRight(t *testing.T) {
+	l := link(t, "a0")
+	k := open(t, datapath.Config{})
+	run(t, k)
+	lft := func(want string) {
+		t.Helper()
+		if out := ip(t, "address show dev a0"); strings.Count(out, want) != 2 {
+			t.Errorf("not twice %q:\n%s", want, out)
+		}
+	}
+	both := func(left time.Duration) []vip.Address {
+		return []vip.Address{until(addr("198.18.0.1/32", l), left), until(addr("fd00::1/128", l), left)}
+	}
+	set(t, k, both(60*time.Second)...)
+	lft("valid_lft 58sec preferred_lft 0sec")
+	set(t, k, both(80*time.Second)...)
+	lft("valid_lft 78sec preferred_lft 0sec")
+	set(t, k, both(40*time.Second)...)
+	lft("valid_lft 38sec preferred_lft 0sec")
+	set(t, k, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
+	expect(t, l, "198.18.0.1/32", "fd00::1/128")
+	if out := ip(t, "address show dev a0"); strings.Contains(out, "valid_lft 3") {
+		t.Error("still ends:", out)
+	}
+	recorded := watch(t)
+	ending := both(3500 * time.Millisecond)
+	set(t, k, ending...)
+	lft("valid_lft 2sec preferred_lft 0sec")
+	soon(t, l)
+	if now := time.Now(); now.After(ending[0].Until) {
+		t.Errorf("gone %v after the right", now.Sub(ending[0].Until))
+	}
+	<-time.After(time.Until(ending[0].Until))
+	want := []string{"+198.18.0.1/32", "+fd00::1/128", "-198.18.0.1/32", "-fd00::1/128"}
+	got := recorded()
+	slices.Sort(got[min(2, len(got)):])
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error("the end of a lifetime isn't put back:", d)
+	}
+}
+
+func TestFrozenProcessLosesItsAddress(t *testing.T) {
+	l := link(t, "a0")
+	cmd, held := holder(t, l, "198.18.0.1/32", "fd00::1/128")
+	soon(t, l, "198.18.0.1/32", "fd00::1/128")
+	<-time.After(3 * time.Second) // longer than one lifetime: it is renewed
+	expect(t, l, "198.18.0.1/32", "fd00::1/128")
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	frozen := time.Now()
+	soon(t, l)
+	if d := time.Since(frozen); d > held {
+		t.Errorf("gone %v after it was frozen, with a right of %v", d, held)
+	}
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, l, "198.18.0.1/32", "fd00::1/128")
+}
