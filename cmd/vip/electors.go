@@ -1,52 +1,82 @@
 package main
 
 import (
+	"context"
+
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
-	"daymark/internal/agent"
 	"daymark/internal/election"
 )
 
-// electorMaker makes the electors that the configuration asks for.
-type electorMaker struct {
+// electors makes the electors that the configuration asks for.
+type electors struct {
 	n    *node
 	base election.Config
+	// members are the nodes that this one shares claims with, or passes a lease to; nil without an election.
+	members *election.Members
 }
 
-func (n *node) electorMaker(leases coordinationv1client.LeasesGetter) (electorMaker, error) {
+func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors, error) {
 	host, err := election.HostID()
 	if err != nil {
 		n.log.Warn("host not known; a restarted agent waits for its own lease to end", "err", err)
 	}
-	return electorMaker{n: n, base: election.Config{
+	e := &electors{n: n, base: election.Config{
 		Namespace: n.cfg.Kubernetes.Namespace, Identity: n.cfg.Node.Name, Host: host, Timing: n.cfg.Election.Timing,
 		Client: leases, Log: n.log, Metrics: election.NewMetrics(n.metrics),
-	}}, nil
-}
-
-// lease returns the elector of one lease, or one that needs no lease where every node may hold.
-func (m electorMaker) lease(ref LeaseRef, annotations map[string]string) (*election.Healthy, error) {
-	if !m.n.elected() {
-		return m.keep(election.NewAlways(m.n.cfg.Node.Name, m.n.log)), nil
+	}}
+	if !n.elected() {
+		return e, nil
 	}
-	c := m.base
-	c.Namespace = ref.Namespace
-	l, err := election.NewLease(election.LeaseConfig{Config: c, Name: ref.Name, Annotations: annotations})
+	// Agents for the control plane alone are no members of those that serve Services: both may run on one node.
+	group := "control-plane"
+	if n.cfg.Services.Enabled {
+		group = "services"
+	}
+	e.members, err = election.NewMembers(election.MembersConfig{Config: e.base, Group: group})
 	if err != nil {
 		return nil, err
 	}
-	return m.keep(l), nil
+	if !n.cfg.Services.Enabled {
+		// It holds nothing: it only knows who could take over the lease.
+		n.add(func(ctx context.Context) error {
+			return e.members.Run(ctx, func(context.Context, []election.Right) error { return nil })
+		})
+	}
+	return e, nil
 }
 
-// services returns the elector of what is held by one node, and of what is spread over all.
-func (m electorMaker) services() (shared, spread agent.Elector, err error) {
-	e, err := m.lease(m.n.cfg.Services.Lease, nil)
-	return e, e, err
+// lease returns the elector of one lease, or one that needs no lease where every node may hold.
+func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election.Healthy, error) {
+	if e.members == nil {
+		return e.keep(election.NewAlways(e.n.cfg.Node.Name, e.n.log)), nil
+	}
+	c := e.base
+	c.Namespace = ref.Namespace
+	l, err := election.NewLease(election.LeaseConfig{Config: c, Name: ref.Name, Annotations: annotations, Peers: e.members})
+	if err != nil {
+		return nil, err
+	}
+	return e.keep(l), nil
+}
+
+// services returns the elector of what one node holds, and that of what is spread over the nodes.
+func (e *electors) services() (shared, spread *election.Healthy, err error) {
+	if e.members == nil {
+		all, err := e.lease(LeaseRef{}, nil)
+		return all, all, err
+	}
+	spread = e.keep(e.members)
+	if e.n.cfg.Services.Spread == SpreadAll {
+		return spread, spread, nil
+	}
+	shared, err = e.lease(e.n.cfg.Services.Lease, nil)
+	return shared, spread, err
 }
 
 // keep remembers an elector, so that it can be told of this node's health.
-func (m electorMaker) keep(e election.Elector) *election.Healthy {
-	h := election.NewHealthy(e)
-	m.n.electors = append(m.n.electors, h)
+func (e *electors) keep(elector election.Elector) *election.Healthy {
+	h := election.NewHealthy(elector)
+	e.n.electors = append(e.n.electors, h)
 	return h
 }

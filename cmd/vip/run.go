@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"daymark/internal/agent"
+	"daymark/internal/bgp"
 	"daymark/internal/datapath"
 	"daymark/internal/election"
 	"daymark/internal/l2"
@@ -44,13 +45,16 @@ type node struct {
 	services     *agent.Services     // nil unless enabled
 	reporter     *agent.Reporter
 
+	ready []agent.Check
+	rooms map[string]func() any // what announcers tell of themselves
+
 	tasks []func(context.Context) error // run beside what holds, and until after it let go
 }
 
 // run is the agent, until ctx ends. What holds addresses ends first, and hands them over; then everything that it needs.
 func run(ctx context.Context, loaded Loaded, log *slog.Logger) error {
 	klog.SetSlogLogger(log)
-	n := &node{cfg: loaded.Config, log: log, metrics: prometheus.NewRegistry()}
+	n := &node{cfg: loaded.Config, log: log, metrics: prometheus.NewRegistry(), rooms: map[string]func() any{}}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := n.open(); err != nil {
 		return err
@@ -80,9 +84,20 @@ func run(ctx context.Context, loaded Loaded, log *slog.Logger) error {
 	}
 	err := holding.Wait()
 	stop()
-	err = errors.Join(err, rest.Wait())
+	err = errors.Join(err, rest.Wait(), n.tidy(ctx))
 	log.Info("stopped", "err", err)
 	return err
+}
+
+// tidy removes what is still on the links after everything else has ended: what is announced without an election stays
+// until the announcers have withdrawn it. Under BGP graceful restart it stays for the next process.
+func (n *node) tidy(ctx context.Context) error {
+	if n.elected() || n.cfg.BGP.Speaker.GracefulRestart > 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return n.kernel.Set(ctx, nil)
 }
 
 // open opens the kernel and finds the links.
@@ -124,11 +139,12 @@ func (n *node) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.wireAnnouncers(); err != nil {
+	recorder := n.events(client)
+	if err := n.wireAnnouncers(client, recorder); err != nil {
 		return err
 	}
 	n.wireHolder()
-	elect, err := n.electorMaker(leases)
+	elect, err := n.makeElectors(leases)
 	if err != nil {
 		return err
 	}
@@ -138,7 +154,7 @@ func (n *node) wire(ctx context.Context) error {
 		}
 	}
 	if n.cfg.Services.Enabled {
-		if err := n.wireServices(elect, client); err != nil {
+		if err := n.wireServices(elect, client, recorder); err != nil {
 			return err
 		}
 	}
@@ -147,7 +163,7 @@ func (n *node) wire(ctx context.Context) error {
 }
 
 // wireAnnouncers makes what leads traffic here.
-func (n *node) wireAnnouncers() error {
+func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.EventRecorder) error {
 	switch n.cfg.Mode {
 	case ModeARP:
 		lan, err := l2.New(l2.Config{Log: n.log, Metrics: n.metrics, Period: n.cfg.ARP.Refresh, Heard: n.heard})
@@ -157,6 +173,24 @@ func (n *node) wireAnnouncers() error {
 		n.lan = lan
 		n.announcers = append(n.announcers, lan)
 		n.add(lan.Run)
+		return nil
+	case ModeBGP:
+		speaker := bgp.New(bgp.Options{Logger: n.log})
+		n.metrics.MustRegister(speaker.Collector())
+		n.announcers = append(n.announcers, speaker)
+		n.add(speaker.Run)
+		peering := agent.NewPeering(agent.PeeringConfig{
+			Prefix: n.cfg.BGP.Annotations, Base: n.cfg.BGP.Speaker, NodeName: n.cfg.Node.Name, Namespace: n.cfg.Kubernetes.Namespace,
+			Client: client, Speaker: speaker, Events: recorder, Logger: n.log,
+		})
+		n.add(peering.Run)
+		n.rooms["bgp"] = func() any { return speaker.Peers() }
+		n.ready = append(n.ready, agent.Check{Name: "bgp", Test: func() error {
+			if why := peering.Waiting(); why != "" {
+				return errors.New(why)
+			}
+			return nil
+		}})
 		return nil
 	}
 	return fmt.Errorf("mode %s is not in this version", n.cfg.Mode)
@@ -199,6 +233,9 @@ func (n *node) wireHolder() {
 	}
 	if n.cfg.Services.Enabled {
 		cfg.Sources = append(cfg.Sources, agent.SourceShared)
+		if n.elected() && n.cfg.Services.Spread != SpreadAll {
+			cfg.Sources = append(cfg.Sources, agent.SourceSpread)
+		}
 	}
 	n.holder = agent.NewHolder(cfg)
 	n.add(n.holder.Run)
@@ -235,7 +272,7 @@ func (n *node) elected() bool {
 	return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled || n.cfg.Services.Spread == SpreadAll
 }
 
-func (n *node) wireControlPlane(elect electorMaker) error {
+func (n *node) wireControlPlane(elect *electors) error {
 	elector, err := elect.lease(n.cfg.Election.Lease, n.cfg.Election.Annotations)
 	if err != nil {
 		return err
@@ -248,7 +285,7 @@ func (n *node) wireControlPlane(elect electorMaker) error {
 	}
 	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
-		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, Logger: n.log,
+		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.elected(), Logger: n.log,
 	})
 	return nil
 }
@@ -303,14 +340,14 @@ func (n *node) reserved() []agent.Reserved {
 	return out
 }
 
-func (n *node) wireServices(elect electorMaker, client kubernetes.Interface) error {
+func (n *node) wireServices(elect *electors, client kubernetes.Interface, recorder record.EventRecorder) error {
 	shared, spread, err := elect.services()
 	if err != nil {
 		return err
 	}
 	c := n.cfg.Services
 	n.reporter = agent.NewReporter(agent.ReporterConfig{
-		Node: n.cfg.Node.Name, Client: client, Events: n.events(client), Single: n.elected(), LeaveStatus: c.LeaveStatus, Logger: n.log,
+		Node: n.cfg.Node.Name, Client: client, Events: recorder, Single: n.elected(), LeaveStatus: c.LeaveStatus, Logger: n.log,
 	})
 	n.add(n.reporter.Run)
 	n.services = agent.NewServices(agent.ServicesConfig{
@@ -322,7 +359,7 @@ func (n *node) wireServices(elect electorMaker, client kubernetes.Interface) err
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
 		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
-		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink,
+		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink, StayAtStop: !n.elected(),
 		Reporter: n.reporter, Leaving: n.leaving, Logger: n.log,
 	})
 	return nil
@@ -358,7 +395,7 @@ func (n *node) events(client kubernetes.Interface) record.EventRecorder {
 
 // wirePages makes the pages that are shown over HTTP. Another program on the port is no reason not to hold addresses.
 func (n *node) wirePages() {
-	pages := &agent.Pages{Metrics: n.metrics, View: n.view}
+	pages := &agent.Pages{Metrics: n.metrics, View: n.view, Ready: n.ready}
 	if n.controlPlane != nil {
 		pages.Ready = append(pages.Ready, agent.Check{Name: "control plane", Test: n.controlPlane.Ready})
 	}
@@ -378,6 +415,12 @@ func (n *node) view() agent.View {
 	v := agent.View{Node: n.cfg.Node.Name, Mode: n.cfg.Mode.String(), At: time.Now(), Addresses: agent.AddressViews(n.holder.States())}
 	if n.services != nil {
 		v.Services = n.services.View()
+	}
+	if len(n.rooms) > 0 {
+		v.Rooms = map[string]any{}
+	}
+	for name, tell := range n.rooms {
+		v.Rooms[name] = tell()
 	}
 	return v
 }

@@ -30,7 +30,9 @@ type ControlPlaneConfig struct {
 	Holder  *Holder
 	// Preserve keeps the addresses on the link, quietly, after the right to them was lost.
 	Preserve bool
-	Logger   *slog.Logger
+	// StayAtStop leaves the addresses as they are when Run ends; see [ServicesConfig.StayAtStop].
+	StayAtStop bool
+	Logger     *slog.Logger
 }
 
 // ControlPlane holds the control plane's addresses. It needs no informer and no other node: it works while `kubeadm init`
@@ -85,6 +87,9 @@ func (c *ControlPlane) resolved(addrs []netip.Addr) {
 }
 
 func (c *ControlPlane) apply(ctx context.Context, rights []election.Right, stopping bool) error {
+	if stopping && c.cfg.StayAtStop {
+		return nil
+	}
 	c.mu.Lock()
 	had := c.held
 	i := slices.IndexFunc(rights, func(r election.Right) bool { return r.Claim == controlPlaneClaim })

@@ -42,6 +42,9 @@ type ServicesConfig struct {
 	Subnets func() []Subnet
 	// Preserve keeps addresses on the link, quietly, after the right to them was lost.
 	Preserve bool
+	// StayAtStop leaves everything as it is when Run ends: without an election it is the announcers that withdraw, in their
+	// own manner.
+	StayAtStop bool
 	// Detached announces addresses without putting them on a link.
 	Detached bool
 	Reporter *Reporter
@@ -280,6 +283,9 @@ func (s *Services) sideOf(g *Group) *side {
 
 // apply is what the elector of a side calls.
 func (s *Services) apply(ctx context.Context, side *side, rights []election.Right, stopping bool) error {
+	if stopping && s.cfg.StayAtStop {
+		return nil
+	}
 	s.mu.Lock()
 	s.stopping = s.stopping || stopping
 	now := make(map[string]election.Right, len(rights))
