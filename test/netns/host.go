@@ -206,13 +206,19 @@ func (h *Host) ListenPacket(network, address string) (c net.PacketConn, err erro
 }
 
 // WriteFile writes a file as the host sees it, making its folders. Below /etc only
-// this host sees it; elsewhere the whole bed does.
+// this host sees it; elsewhere the whole bed does. Readers see the old or the new
+// text, whole.
 func (h *Host) WriteFile(path string, data []byte) error {
 	return h.Do(func() error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		return os.WriteFile(path, data, 0o644)
+		// Beside it, then over it: in a user namespace a file of the machine's root may be
+		// replaced in the host's /etc, but not opened for writing.
+		if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+			return err
+		}
+		return os.Rename(path+".new", path)
 	})
 }
 
