@@ -15,11 +15,6 @@ func (a *addrs) fill() {
 	}
 }
 
-func (a *addrs) has(x uint128) bool {
-	_, ok := a.spans.has(x)
-	return ok
-}
-
 // add puts x, an address of the pool, in the set; false if it is there.
 func (a *addrs) add(x uint128) bool {
 	p, _ := a.within.at(x)

@@ -11,6 +11,7 @@ package ipam
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -68,13 +69,19 @@ type Change struct {
 	Wake []string
 }
 
-// SetConfig puts the pools of c in force; keys of c with a wrong value keep what they said before ([Config.KeepGood]).
+// SetConfig puts the pools of c in force; keys of c with a wrong value keep what they said before ([Config.KeepGood]). It does nothing
+// when that is what is in force already.
 func (a *Allocator) SetConfig(c Config) Change {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	c = c.KeepGood(a.config)
+	if same := maps.Equal(c.Data(), a.config.Data()); same {
+		a.config = c
+		return Change{}
+	}
 	inside := a.insideLocked()
 	before := a.excluded
-	a.config = c.KeepGood(a.config)
+	a.config = c
 	a.excluded = newExclusions(reserved(), a.config.excludeKey(), a.listed)
 	a.rebuildLocked()
 	var change Change

@@ -384,6 +384,12 @@ func TestStoriesOfLife(t *testing.T) {
 			pools cidr-global=10.0.0.0/24,fd00::/64 quota-shop=0 : wakes shop/d
 			ask shop/d prefer  : 10.0.0.1@global missing quota
 			ask shop/d want=10.0.0.1,10.0.0.77 : quota: the namespace's quota is used up (3 of 0 addresses)`,
+		"the same configuration again wakes nobody": `
+			pools cidr-global=10.0.0.1/32
+			ask shop/a         : 10.0.0.1@global
+			ask shop/b         : exhausted: no free IPv4 address in pool global (1 of 1 used)
+			pools cidr-global=10.0.0.1/32 :
+			pools cidr-global=10.0.0.1/32 quota-shop=9 : wakes shop/b`,
 		"those who wait are woken in order": `
 			pools cidr-global=10.0.0.1/32
 			ask shop/a         : 10.0.0.1@global

@@ -5,8 +5,6 @@ import "slices"
 // span is an interval of addresses; both ends belong to it.
 type span struct{ lo, hi uint128 }
 
-func (s span) contains(x uint128) bool { return !x.less(s.lo) && !s.hi.less(x) }
-
 // spans is an ordered set of disjoint spans, a B+ tree: looking up, putting and deleting one takes O(log n), and touches few cache lines.
 // The zero spans is empty. It neither merges nor splits: that is the work of [addrs].
 type spans struct {
