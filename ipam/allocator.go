@@ -25,7 +25,8 @@ type Allocator struct {
 	config   Config
 	listed   []Exclusion // by SetExclusions
 	excluded exclusions  // all of them
-	spaces   map[Family]*space
+	v4, v6   *space
+	allowed  map[string]choice // by namespace, as far as asked
 	records  map[string]*record
 	held     map[string]int // addresses by namespace
 	waiting  map[string]*record
@@ -86,7 +87,7 @@ func (a *Allocator) SetConfig(c Config) Change {
 	a.rebuildLocked()
 	var change Change
 	for _, h := range inside {
-		if a.poolLocked(h.Owner, h.Addr) == nil {
+		if a.poolLocked(a.records[h.Owner], h.Addr) == nil {
 			h.Pool = ""
 			change.Outside = append(change.Outside, h)
 		}
@@ -127,12 +128,13 @@ func (a *Allocator) SetExclusions(list []Exclusion) Change {
 
 // touchesLocked reports whether a pool has some of prefix.
 func (a *Allocator) touchesLocked(prefix netip.Prefix) bool {
-	return len(a.spaces[FamilyOf(prefix.Addr())].meeting(spanOf(prefix))) > 0
+	return len(a.space(prefix.Addr()).meeting(spanOf(prefix))) > 0
 }
 
 // rebuildLocked makes the spaces anew from configuration, exclusions and records.
 func (a *Allocator) rebuildLocked() {
-	a.spaces = map[Family]*space{IPv4: newSpace(IPv4, a.config, a.excluded), IPv6: newSpace(IPv6, a.config, a.excluded)}
+	a.v4, a.v6 = newSpace(IPv4, a.config, a.excluded), newSpace(IPv6, a.config, a.excluded)
+	a.allowed = map[string]choice{}
 	a.held = map[string]int{}
 	for _, r := range a.records {
 		for i := range r.holds {
@@ -146,7 +148,7 @@ func (a *Allocator) enterLocked(r *record, h *hold) {
 	if h.addr.IsUnspecified() {
 		return
 	}
-	s := a.spaces[FamilyOf(h.addr)]
+	s := a.space(h.addr)
 	if !s.holds(h.addr, r.namespace, nil) {
 		a.held[r.namespace]++
 	}
@@ -159,7 +161,7 @@ func (a *Allocator) enterLocked(r *record, h *hold) {
 func (a *Allocator) leaveLocked(r *record, h *hold) {
 	addr := h.addr
 	if !addr.IsUnspecified() {
-		s := a.spaces[FamilyOf(addr)]
+		s := a.space(addr)
 		s.leave(r, h)
 		lighter := ""
 		if !s.holds(addr, r.namespace, nil) {
@@ -180,7 +182,7 @@ func (a *Allocator) restateLocked(r *record, h *hold) {
 		return
 	}
 	room := shares && !h.shares || len(beyond(h.ports, r.ports)) > 0
-	a.spaces[FamilyOf(h.addr)].restate(h, r.ports, shares)
+	a.space(h.addr).restate(h, r.ports, shares)
 	if room {
 		a.gainLocked(h.addr, "")
 	}
@@ -196,6 +198,7 @@ func (a *Allocator) recordLocked(owner, namespace string) *record {
 	r := a.records[owner]
 	if r == nil {
 		r = &record{owner: owner, namespace: namespace}
+		r.holds = r.room[:0]
 		a.records[owner] = r
 	}
 	return r
@@ -203,28 +206,54 @@ func (a *Allocator) recordLocked(owner, namespace string) *record {
 
 // tidyLocked forgets r if there is nothing to remember.
 func (a *Allocator) tidyLocked(r *record) {
-	if len(r.holds) == 0 && r.since == 0 {
+	if len(r.holds) == 0 && r.wait == nil {
 		delete(a.records, r.owner)
 	}
 }
 
-// poolsLocked returns the pools of family that namespace may use, the first to be used first.
-func (a *Allocator) poolsLocked(namespace string, family Family) []*pool {
-	var out []*pool
-	for _, name := range a.config.PoolsOf(namespace) {
-		out = append(out, a.spaces[family].pools[name])
-	}
-	return out
+// choice is what a namespace may use, the pool to be used first in front.
+type choice struct {
+	names  []string
+	v4, v6 []*pool
 }
 
-// poolLocked returns the pool of owner's namespace that has addr, or nil.
-func (a *Allocator) poolLocked(owner string, addr netip.Addr) *pool {
-	for _, p := range a.poolsLocked(a.records[owner].namespace, FamilyOf(addr)) {
+// choiceLocked returns what namespace may use.
+func (a *Allocator) choiceLocked(namespace string) choice {
+	c, ok := a.allowed[namespace]
+	if !ok {
+		c.names = a.config.PoolsOf(namespace)
+		for _, name := range c.names {
+			c.v4, c.v6 = append(c.v4, a.v4.pools[name]), append(c.v6, a.v6.pools[name])
+		}
+		a.allowed[namespace] = c
+	}
+	return c
+}
+
+// of returns the pools of family.
+func (c choice) of(family Family) []*pool {
+	if family == IPv4 {
+		return c.v4
+	}
+	return c.v6
+}
+
+// poolLocked returns the pool of r's namespace that has addr, or nil.
+func (a *Allocator) poolLocked(r *record, addr netip.Addr) *pool {
+	for _, p := range a.choiceLocked(r.namespace).of(FamilyOf(addr)) {
 		if p.extent.has(number(addr)) || p.dhcp && addr.IsUnspecified() {
 			return p
 		}
 	}
 	return nil
+}
+
+// space returns the family that addr is of.
+func (a *Allocator) space(addr netip.Addr) *space {
+	if addr.Is4() {
+		return a.v4
+	}
+	return a.v6
 }
 
 // insideLocked returns the addresses that are in a pool of their Service's namespace, in order.
@@ -245,7 +274,7 @@ func (a *Allocator) holdingsLocked() []Holding {
 	for _, r := range a.records {
 		for _, h := range r.holds {
 			one := Holding{Addr: h.addr, Owner: r.owner}
-			if p := a.poolLocked(r.owner, h.addr); p != nil {
+			if p := a.poolLocked(r, h.addr); p != nil {
 				one.Pool = p.name
 			}
 			if !h.addr.IsUnspecified() {

@@ -40,40 +40,45 @@ func give(tb testing.TB, a *ipam.Allocator, owner string, ports []ipam.Port) net
 	return grant.Addrs[0].Addr
 }
 
-// BenchmarkAllocateRelease releases one Service's address and gives one to a new Service, with so many in use. Packed: the addresses in use
-// are one block. Scattered: every other address of a block is in use, in the worst case for sets of intervals.
+// BenchmarkAllocateRelease gives an address and takes one back, with so many in use in a /8. In "new" a Service comes and goes; in "any"
+// one of all Services goes, by chance, and comes again, so that the memory touched is cold. Half of the block that the addresses in use
+// lie in is free, every other address: as many intervals as there can be.
 func BenchmarkAllocateRelease(b *testing.B) {
 	http := ports("80/TCP")
 	for _, used := range []int{1_000, 10_000, 100_000, 1_000_000} {
-		for _, scattered := range []bool{false, true} {
-			name := "packed"
-			if scattered {
-				name = "scattered"
+		a, names := newAllocator(b, map[string]string{"cidr-global": "10.0.0.0/8"}), owners(used)
+		a.Replay(existingAt(names, 2))
+		runtime.GC()
+		b.Run(fmt.Sprintf("new/used=%d", used), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				give(b, a, "shop/new", http)
+				a.Release("shop/new")
 			}
-			b.Run(fmt.Sprintf("%s/used=%d", name, used), func(b *testing.B) {
-				a := newAllocator(b, map[string]string{"cidr-global": "10.0.0.0/8"})
-				names := owners(used)
-				var existing []ipam.Existing
-				addr := netip.MustParseAddr("10.0.0.1")
-				for _, name := range names {
-					existing = append(existing, ipam.Existing{Owner: name, Namespace: "shop", Ports: http, Addrs: []netip.Addr{addr}})
-					if addr = addr.Next(); scattered {
-						addr = addr.Next()
-					}
-				}
-				rand.Shuffle(len(existing), func(i, j int) { existing[i], existing[j] = existing[j], existing[i] })
-				a.Replay(existing)
-				existing = nil
-				runtime.GC()
-				b.ReportAllocs()
-				for b.Loop() {
-					name := names[rand.IntN(len(names))]
-					a.Release(name)
-					give(b, a, name, http)
-				}
-			})
+		})
+		b.Run(fmt.Sprintf("any/used=%d", used), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				name := names[rand.IntN(len(names))]
+				a.Release(name)
+				give(b, a, name, http)
+			}
+		})
+	}
+}
+
+// existingAt returns Services that have every stride-th address of 10.0.0.0/8, in random order.
+func existingAt(names []string, stride int) []ipam.Existing {
+	var out []ipam.Existing
+	addr, http := netip.MustParseAddr("10.0.0.1"), ports("80/TCP")
+	for _, name := range names {
+		out = append(out, ipam.Existing{Owner: name, Namespace: "shop", Ports: http, Addrs: []netip.Addr{addr}})
+		for range stride {
+			addr = addr.Next()
 		}
 	}
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
 }
 
 // BenchmarkShare is the same among Services that share addresses: each uses one of 100 ports.
@@ -99,16 +104,9 @@ func BenchmarkShare(b *testing.B) {
 
 // BenchmarkReplay is a start with so many Services that have an address each.
 func BenchmarkReplay(b *testing.B) {
-	http := ports("80/TCP")
 	for _, services := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("services=%d", services), func(b *testing.B) {
-			var existing []ipam.Existing
-			addr := netip.MustParseAddr("10.0.0.1")
-			for _, name := range owners(services) {
-				existing = append(existing, ipam.Existing{Owner: name, Namespace: "shop", Ports: http, Addrs: []netip.Addr{addr}})
-				addr = addr.Next()
-			}
-			rand.Shuffle(len(existing), func(i, j int) { existing[i], existing[j] = existing[j], existing[i] })
+			existing := existingAt(owners(services), 1)
 			for b.Loop() {
 				newAllocator(b, map[string]string{"cidr-global": "10.0.0.0/8"}).Replay(existing)
 			}
@@ -137,34 +135,26 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkMemory reports what an allocator keeps: with empty pools of any size, and for a Service.
+// BenchmarkMemory reports the bytes that an allocator keeps: with nothing in use, in pools of any size, and for each Service.
 func BenchmarkMemory(b *testing.B) {
-	for name, data := range map[string]map[string]string{
-		"cidr=10.0.0.0-8": {"cidr-global": "10.0.0.0/8"},
-		"cidr=fd00---64":  {"cidr-global": "fd00::/64"},
-	} {
+	measure := func(name string, data map[string]string, services int) {
 		b.Run(name, func(b *testing.B) {
-			before := heap()
-			a := newAllocator(b, data)
-			b.ReportMetric(float64(heap()-before), "B/pool")
-			runtime.KeepAlive(a)
+			var kept uint64
 			for b.Loop() {
+				existing := existingAt(owners(services), 1)
+				before := heap()
+				a := newAllocator(b, data)
+				a.Replay(existing)
+				kept = heap() - before
+				runtime.KeepAlive(existing)
+				runtime.KeepAlive(a)
 			}
+			b.ReportMetric(float64(kept), "B")
 		})
 	}
-	b.Run("services=10000", func(b *testing.B) {
-		names, http := owners(10_000), ports("80/TCP")
-		before := heap()
-		a := newAllocator(b, map[string]string{"cidr-global": "10.0.0.0/8"})
-		a.Replay(nil)
-		for _, name := range names {
-			give(b, a, name, http)
-		}
-		b.ReportMetric(float64(heap()-before)/10_000, "B/service")
-		runtime.KeepAlive(a)
-		for b.Loop() {
-		}
-	})
+	measure("empty/10.0.0.0:8", map[string]string{"cidr-global": "10.0.0.0/8"}, 0)
+	measure("empty/fd00:::64", map[string]string{"cidr-global": "fd00::/64"}, 0)
+	measure("services=10000", map[string]string{"cidr-global": "10.0.0.0/8"}, 10_000)
 }
 
 func TestABigPoolCostsNothing(t *testing.T) {

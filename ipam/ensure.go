@@ -17,7 +17,7 @@ func (a *Allocator) Ensure(r Request) (Grant, error) {
 		return Grant{}, ErrNotReplayed
 	}
 	rec := a.recordLocked(r.Owner, r.Namespace)
-	a.setPortsLocked(rec, sortPorts(r.Ports))
+	a.setPortsLocked(rec, r.Ports)
 	p := plan{allocator: a, rec: rec, request: r}
 	p.make()
 	if len(p.refusals) > 0 {
@@ -29,9 +29,13 @@ func (a *Allocator) Ensure(r Request) (Grant, error) {
 }
 
 // setPortsLocked records the ports of r, and the addresses that it can't stay at because of them.
-func (a *Allocator) setPortsLocked(r *record, ports []Port) {
+func (a *Allocator) setPortsLocked(r *record, wish []Port) {
+	ports := r.ports
+	changed := !slices.Equal(wish, ports)
+	if changed {
+		ports = sortPorts(wish)
+	}
 	added := beyond(ports, r.ports)
-	changed := !slices.Equal(ports, r.ports)
 	r.ports = ports
 	for i := range r.holds {
 		h := &r.holds[i]
@@ -43,7 +47,7 @@ func (a *Allocator) setPortsLocked(r *record, ports []Port) {
 			suspect = ports
 		}
 		if h.given && (len(suspect) > 0 || changed && len(ports) == 0) {
-			other, _ := a.spaces[FamilyOf(h.addr)].rival(h.addr, r, suspect)
+			other, _ := a.space(h.addr).rival(h.addr, r, suspect)
 			h.clash = other != nil
 		}
 		a.restateLocked(r, h)
@@ -84,10 +88,10 @@ func (a *Allocator) applyLocked(r *record, p plan) Grant {
 
 func (a *Allocator) assignedLocked(r *record, h *hold) Assigned {
 	out := Assigned{Addr: h.addr, New: h.fresh, Requested: h.requested}
-	if p := a.poolLocked(r.owner, h.addr); p != nil {
+	if p := a.poolLocked(r, h.addr); p != nil {
 		out.Pool, out.Used, out.Size = p.name, CountOf(uint64(p.used)), p.size()
 	}
-	if at := a.spaces[FamilyOf(h.addr)].slots[number(h.addr)]; at != nil {
+	if at := a.space(h.addr).slots[number(h.addr)]; at != nil {
 		out.Shared = len(at.holders) > 1
 	}
 	return out

@@ -13,15 +13,16 @@ type Exclusion struct {
 	What   string
 }
 
-// exclusions answers whether an address is excluded, and by what, in one look-up for each prefix length there is.
+// exclusions answers whether an address is excluded, and by what.
 type exclusions struct {
 	what    map[netip.Prefix]string
-	lengths map[Family][]int // longest first
+	lengths map[Family][]int  // longest first
+	covered map[Family][]span // sorted and apart
 }
 
 // newExclusions drops prefixes that aren't valid. Of several words for one prefix the first stays.
 func newExclusions(lists ...[]Exclusion) exclusions {
-	x := exclusions{what: map[netip.Prefix]string{}, lengths: map[Family][]int{}}
+	x := exclusions{what: map[netip.Prefix]string{}, lengths: map[Family][]int{}, covered: map[Family][]span{}}
 	for _, e := range slices.Concat(lists...) {
 		prefix := e.Prefix.Masked()
 		if _, ok := x.what[prefix]; ok || !prefix.IsValid() {
@@ -29,6 +30,7 @@ func newExclusions(lists ...[]Exclusion) exclusions {
 		}
 		x.what[prefix] = e.What
 		family := FamilyOf(prefix.Addr())
+		x.covered[family] = append(x.covered[family], spanOf(prefix))
 		if !slices.Contains(x.lengths[family], prefix.Bits()) {
 			x.lengths[family] = append(x.lengths[family], prefix.Bits())
 		}
@@ -36,11 +38,17 @@ func newExclusions(lists ...[]Exclusion) exclusions {
 	for _, lengths := range x.lengths {
 		slices.SortFunc(lengths, func(a, b int) int { return b - a })
 	}
+	for family, list := range x.covered {
+		x.covered[family] = union(list)
+	}
 	return x
 }
 
 // find returns what the longest prefix with addr belongs to.
 func (x exclusions) find(addr netip.Addr) (string, bool) {
+	if !covers(x.covered[FamilyOf(addr)], number(addr)) {
+		return "", false
+	}
 	for _, bits := range x.lengths[FamilyOf(addr)] {
 		prefix, _ := addr.Prefix(bits)
 		if what, ok := x.what[prefix]; ok {

@@ -90,7 +90,7 @@ func (a *Allocator) conflictLocked(addr netip.Addr) Conflict {
 		return c
 	}
 	c.By, _ = a.excluded.find(addr)
-	s := a.spaces[FamilyOf(addr)]
+	s := a.space(addr)
 	at := s.slots[number(addr)]
 	for _, r := range at.holders {
 		if other, _ := s.rival(addr, r, r.ports); other != nil || c.By != "" {

@@ -73,6 +73,25 @@ func union(list []span) []span {
 	return out
 }
 
+// search returns the index of the last span of the sorted list that begins at x or below, or -1.
+func search(list []span, x uint128) int {
+	lo, hi := 0, len(list)
+	for lo < hi {
+		if mid := (lo + hi) / 2; x.less(list[mid].lo) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo - 1
+}
+
+// covers reports whether one of the sorted list, of which none meet, has x.
+func covers(list []span, x uint128) bool {
+	i := search(list, x)
+	return i >= 0 && !list[i].hi.less(x)
+}
+
 // leavesOut reports whether x is x.x.x.0 or x.x.x.255.
 func (p *pieces) leavesOut(x uint128) bool {
 	return p.family == IPv4 && (x.lo&0xff == 0 || x.lo&0xff == 0xff)
@@ -94,10 +113,7 @@ func (p *pieces) previous(x uint128) uint128 {
 
 // at returns the piece that has x.
 func (p *pieces) at(x uint128) (span, bool) {
-	i, found := slices.BinarySearchFunc(p.list, x, func(s span, x uint128) int { return s.lo.compare(x) })
-	if !found {
-		i--
-	}
+	i := search(p.list, x)
 	if i < 0 || p.list[i].hi.less(x) || p.leavesOut(x) && p.list[i].lo != p.list[i].hi {
 		return span{}, false
 	}

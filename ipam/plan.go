@@ -97,7 +97,7 @@ func (p *plan) families() []Family {
 // refuse returns why the Service can't have the address that its user asked for.
 func (p *plan) refuse(addr netip.Addr) *Refusal {
 	a, f := p.allocator, FamilyOf(addr)
-	r := &Refusal{Addr: addr, Family: f, Pools: a.config.PoolsOf(p.rec.namespace)}
+	r := &Refusal{Addr: addr, Family: f, Pools: a.choiceLocked(p.rec.namespace).names}
 	if !p.accepts(f) {
 		r.Reason = WrongFamily
 		return r
@@ -110,12 +110,12 @@ func (p *plan) refuse(addr netip.Addr) *Refusal {
 		r.Reason, r.By = Excluded, by
 		return r
 	}
-	if !a.config.AllowOutsidePools && a.poolLocked(p.rec.owner, addr) == nil {
+	if !a.config.AllowOutsidePools && a.poolLocked(p.rec, addr) == nil {
 		r.Reason = NotInPool
 		return r
 	}
 	shares := a.config.Shares(p.rec.namespace)
-	other, port := a.spaces[f].obstacle(addr, p.rec, p.rec.ports, shares)
+	other, port := a.space(addr).obstacle(addr, p.rec, p.rec.ports, shares)
 	if other == nil {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (p *plan) keep(f Family) (netip.Addr, bool) {
 // address that has since been excluded, stays.
 func (p *plan) right(h *hold) bool {
 	a := p.allocator
-	switch inPool := a.poolLocked(p.rec.owner, h.addr) != nil; {
+	switch inPool := a.poolLocked(p.rec, h.addr) != nil; {
 	case h.given:
 		return !h.clash && (inPool || !h.requested)
 	case !inPool || h.addr.IsUnspecified():
@@ -172,7 +172,7 @@ func (p *plan) right(h *hold) bool {
 	if _, excluded := a.excluded.find(h.addr); excluded {
 		return false
 	}
-	other, _ := a.spaces[FamilyOf(h.addr)].obstacle(h.addr, p.rec, p.rec.ports, false)
+	other, _ := a.space(h.addr).obstacle(h.addr, p.rec, p.rec.ports, false)
 	return other == nil
 }
 
@@ -216,16 +216,13 @@ func anyFamily(refused Refusals) Refusals {
 // choose returns the address of f that the pools give next: one to share if the Service may and there is one.
 func (p *plan) choose(f Family) (netip.Addr, *Refusal) {
 	a := p.allocator
-	r := &Refusal{Reason: NoPool, Family: f, Pools: a.config.PoolsOf(p.rec.namespace)}
-	var use []string
-	for _, from := range a.poolsLocked(p.rec.namespace, f) {
-		if from.empty() {
-			continue
-		}
+	pools := a.choiceLocked(p.rec.namespace)
+	shares := a.config.Shares(p.rec.namespace) && len(p.rec.ports) > 0
+	for _, from := range pools.of(f) {
 		if from.dhcp {
 			return unspecified(f), nil
 		}
-		if a.config.Shares(p.rec.namespace) && len(p.rec.ports) > 0 {
+		if shares {
 			if x, ok := from.nextShared(a.config.Order, p.rec.ports); ok {
 				return x.addr(f), nil
 			}
@@ -233,15 +230,26 @@ func (p *plan) choose(f Family) (netip.Addr, *Refusal) {
 		if x, ok := from.nextFree(a.config.Order); ok {
 			return x.addr(f), nil
 		}
-		use = append(use, fmt.Sprintf("%d of %s used", from.used, from.size()))
 	}
+	return netip.Addr{}, pools.exhausted(f)
+}
+
+// exhausted returns why there is nothing to give of f.
+func (c choice) exhausted(f Family) *Refusal {
+	var use []string
+	for _, p := range c.of(f) {
+		if !p.empty() {
+			use = append(use, fmt.Sprintf("%d of %s used", p.used, p.size()))
+		}
+	}
+	r := &Refusal{Reason: Exhausted, Family: f, Pools: c.names, Detail: strings.Join(use, ", ")}
 	switch {
-	case len(use) > 0:
-		r.Reason, r.Detail = Exhausted, strings.Join(use, ", ")
-	case len(r.Pools) > 0:
+	case len(c.names) == 0:
+		r.Reason = NoPool
+	case len(use) == 0:
 		r.Reason = WrongFamily
 	}
-	return netip.Addr{}, r
+	return r
 }
 
 func unspecified(f Family) netip.Addr {
@@ -279,7 +287,7 @@ func (p *plan) pay(addr netip.Addr) *Refusal {
 	holds := a.held[p.rec.namespace] + p.balance
 	if quota, ok := a.config.Quota(p.rec.namespace); ok && holds >= quota {
 		return &Refusal{
-			Reason: OverQuota, Family: FamilyOf(addr), Pools: a.config.PoolsOf(p.rec.namespace),
+			Reason: OverQuota, Family: FamilyOf(addr), Pools: a.choiceLocked(p.rec.namespace).names,
 			Detail: fmt.Sprintf("%d of %d addresses", holds, quota),
 		}
 	}
@@ -289,7 +297,7 @@ func (p *plan) pay(addr netip.Addr) *Refusal {
 
 // counts reports whether the namespace has addr through this Service alone.
 func (p *plan) counts(addr netip.Addr) bool {
-	return !addr.IsUnspecified() && !p.allocator.spaces[FamilyOf(addr)].holds(addr, p.rec.namespace, p.rec)
+	return !addr.IsUnspecified() && !p.allocator.space(addr).holds(addr, p.rec.namespace, p.rec)
 }
 
 func (p *plan) takes(addr netip.Addr) bool {

@@ -11,8 +11,8 @@ type record struct {
 	owner, namespace string
 	ports            []Port // sorted, each once; replaced, never changed
 	holds            []hold
-	since            uint64 // when it began to wait; 0 = it doesn't
-	wait             wait
+	wait             *wait   // nil = it doesn't wait
+	room             [1]hold // for holds while there is one
 }
 
 // hold is an address that a Service has; the address is in use as long as it is given or shown.
@@ -32,6 +32,7 @@ type hold struct {
 
 // wait is what a refused Service waits for.
 type wait struct {
+	since   uint64 // by the allocator's clock
 	pools   []string
 	addrs   []netip.Addr
 	quota   bool

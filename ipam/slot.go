@@ -8,11 +8,12 @@ import (
 // slot is an address in use.
 type slot struct {
 	holders  []*record
-	private  int          // holders that keep the address to themselves
+	private  int32        // holders that keep the address to themselves
 	ports    map[Port]int // how many holders use each; nil unless some Services may share
-	doubled  int          // ports that more than one holder uses
+	doubled  int32        // ports that more than one holder uses
 	open     bool         // offered to sharers by its pools
 	excluded bool
+	room     [1]*record // for holders while there is one
 }
 
 // enter makes r, which must not be one, a holder of h's address.
@@ -22,6 +23,7 @@ func (s *space) enter(r *record, h *hold, excluded bool) {
 	switch {
 	case at == nil:
 		at = &slot{excluded: excluded}
+		at.holders = at.room[:0]
 		s.slots[x] = at
 		s.each(x, func(p *pool) { p.free.remove(x); p.used++ })
 	case len(at.holders) == 1:

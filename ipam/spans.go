@@ -26,19 +26,6 @@ type node struct {
 
 func (n *node) size() int { return len(n.spans) + len(n.kids) }
 
-// find returns the index of the last span with lo <= x, or -1.
-func (n *node) find(x uint128) int {
-	lo, hi := 0, len(n.spans)
-	for lo < hi {
-		if mid := (lo + hi) / 2; x.less(n.spans[mid].lo) {
-			hi = mid
-		} else {
-			lo = mid + 1
-		}
-	}
-	return lo - 1
-}
-
 // kid returns the index of the child that x belongs to.
 func (n *node) kid(x uint128) int {
 	lo, hi := 1, len(n.low)
@@ -95,7 +82,7 @@ func (t *spans) floor(x uint128) (span, bool) {
 		}
 		n = n.kids[i]
 	}
-	switch i := n.find(x); {
+	switch i := search(n.spans, x); {
 	case i >= 0:
 		return n.spans[i], true
 	case left != nil:
@@ -117,7 +104,7 @@ func (t *spans) above(x uint128) (span, bool) {
 		}
 		n = n.kids[i]
 	}
-	switch i := n.find(x) + 1; {
+	switch i := search(n.spans, x) + 1; {
 	case i < len(n.spans):
 		return n.spans[i], true
 	case right != nil:
@@ -148,7 +135,7 @@ func (t *spans) replace(lo uint128, s span) {
 		}
 		n = n.kids[i]
 	}
-	n.spans[n.find(lo)] = s
+	n.spans[search(n.spans, lo)] = s
 }
 
 // put adds s, which must not meet any span there is.
@@ -173,7 +160,7 @@ func (n *node) bound() uint128 {
 // put returns the new right neighbour of n if n had to be split.
 func (n *node) put(s span) *node {
 	if n.kids == nil {
-		n.spans = slices.Insert(n.spans, n.find(s.lo)+1, s)
+		n.spans = slices.Insert(n.spans, search(n.spans, s.lo)+1, s)
 		if len(n.spans) <= fanout {
 			return nil
 		}
@@ -216,7 +203,7 @@ func (t *spans) delete(lo uint128) {
 
 func (n *node) delete(lo uint128) {
 	if n.kids == nil {
-		i := n.find(lo)
+		i := search(n.spans, lo)
 		n.spans = slices.Delete(n.spans, i, i+1)
 		return
 	}

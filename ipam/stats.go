@@ -24,7 +24,7 @@ func (a *Allocator) Stats() []Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []Stats
-	for _, s := range a.spaces {
+	for _, s := range []*space{a.v4, a.v6} {
 		for _, p := range s.pools {
 			if !p.empty() {
 				out = append(out, Stats{p.name, p.family, p.size(), CountOf(uint64(p.used)), p.free.count, p.shared, p.dhcp})

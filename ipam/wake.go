@@ -25,12 +25,12 @@ func (a *Allocator) gainLocked(addr netip.Addr, namespace string) {
 	if _, excluded := a.excluded.find(addr); excluded {
 		return
 	}
-	a.spaces[FamilyOf(addr)].each(number(addr), func(p *pool) { a.gained.pools[p.name] = true })
+	a.space(addr).each(number(addr), func(p *pool) { a.gained.pools[p.name] = true })
 }
 
 // gainOwnerLocked notes that r itself is no longer what it was when it was refused.
 func (a *Allocator) gainOwnerLocked(r *record) {
-	if r.since != 0 {
+	if r.wait != nil {
 		a.openGainLocked()
 		a.gained.owners[r.owner] = true
 	}
@@ -77,7 +77,7 @@ func (a *Allocator) waitersLocked(ok func(*record) bool) []string {
 			list = append(list, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b *record) int { return cmp.Compare(a.since, b.since) })
+	slices.SortFunc(list, func(a, b *record) int { return cmp.Compare(a.wait.since, b.wait.since) })
 	var out []string
 	for _, r := range list {
 		out = append(out, r.owner)
@@ -87,25 +87,28 @@ func (a *Allocator) waitersLocked(ok func(*record) bool) []string {
 
 // waitLocked lets r wait for what refusals name; none means that it is content.
 func (a *Allocator) waitLocked(r *record, refusals Refusals, partial bool) {
-	r.wait = wait{partial: partial}
-	for _, one := range refusals {
-		switch one.Reason {
-		case Exhausted:
-			r.wait.pools = append(r.wait.pools, one.Pools...)
-		case Taken:
-			r.wait.addrs = append(r.wait.addrs, one.Addr)
-		case OverQuota:
-			r.wait.quota = true
-		}
-	}
 	if len(refusals) == 0 {
-		r.since = 0
+		r.wait = nil
 		delete(a.waiting, r.owner)
 		return
 	}
-	if r.since == 0 {
+	w := &wait{partial: partial}
+	if r.wait != nil {
+		w.since = r.wait.since
+	} else {
 		a.clock++
-		r.since = a.clock
+		w.since = a.clock
 	}
+	for _, one := range refusals {
+		switch one.Reason {
+		case Exhausted:
+			w.pools = append(w.pools, one.Pools...)
+		case Taken:
+			w.addrs = append(w.addrs, one.Addr)
+		case OverQuota:
+			w.quota = true
+		}
+	}
+	r.wait = w
 	a.waiting[r.owner] = r
 }
