@@ -66,18 +66,23 @@ func (s *bfdSession) desiredTx() time.Duration {
 	return s.config.MinTx
 }
 
-// interval is how long to wait before the next periodic packet, with the jitter of RFC 5880, 6.8.7; none means that the other side wants none.
-func (s *bfdSession) interval() (time.Duration, bool) {
+// rate is the interval between periodic packets that both sides agree on now; 0 means that the other side wants none.
+func (s *bfdSession) rate() time.Duration {
 	if s.remoteRx == 0 {
-		return 0, false
+		return 0
 	}
-	base := max(s.tx, s.remoteRx)
+	return max(s.tx, s.remoteRx)
+}
+
+// interval is how long to wait before the next periodic packet: the rate, with the jitter of RFC 5880, 6.8.7.
+func (s *bfdSession) interval() time.Duration {
+	base := s.rate()
 	most := 0.25
 	if s.config.Multiplier == 1 {
 		most = 0.15
 		base = base * 9 / 10
 	}
-	return base - time.Duration(rand.Float64()*most*float64(base)), true
+	return base - time.Duration(rand.Float64()*most*float64(base))
 }
 
 // bfdAnswer is what a packet calls for.

@@ -149,6 +149,7 @@ func (b *bfdSpeaker) speak(ctx context.Context, p *bfdPeer) {
 			conn.Close()
 		}
 	}()
+	rate := session.rate()
 	next, expiry := time.NewTimer(0), time.NewTimer(time.Hour)
 	defer next.Stop()
 	defer expiry.Stop()
@@ -169,9 +170,10 @@ func (b *bfdSpeaker) speak(ctx context.Context, p *bfdPeer) {
 		}
 		if answer.send {
 			b.send(conn, session.packet(answer.final))
-			if interval, ok := session.interval(); ok {
-				next.Reset(interval)
-			}
+		}
+		if now := session.rate(); now > 0 && (answer.send || now != rate) { // a new rate counts at once
+			rate = now
+			next.Reset(session.interval())
 		}
 		if !session.deadline.IsZero() {
 			expiry.Reset(time.Until(session.deadline))
