@@ -133,7 +133,12 @@ func (c *Cluster) User(name string, groups ...string) (Identity, error) {
 
 // Kubeconfig is a kubeconfig file for an API server at addr.
 func (c *Cluster) Kubeconfig(addr netip.Addr, as Identity) ([]byte, error) {
-	return c.ca.kubeconfig(Server(addr), as)
+	return c.KubeconfigAt(Server(addr), as)
+}
+
+// KubeconfigAt is Kubeconfig for a server by its URL, for who reaches it by another way; see Config.Names.
+func (c *Cluster) KubeconfigAt(server string, as Identity) ([]byte, error) {
+	return c.ca.kubeconfig(server, as)
 }
 
 // Client is an administrator's client of the first node that has an API server

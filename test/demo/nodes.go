@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"daymark/test/controlplane"
+)
+
+// agentConf is the agents' kubeconfig on a node: the identity of their ServiceAccount, with exactly the generated rights.
+const agentConf = "/etc/kubernetes/kube-vip.conf"
+
+// echoPort is where each node answers with its own name, so that a client sees who is behind the VIP.
+const echoPort = 7
+
+// firstNode plays `kubeadm init`: the agent is there before anything answers, and finds its API server when that comes.
+func (p *play) firstNode(ctx context.Context) (string, error) {
+	began := time.Now()
+	n, err := p.addNode("node-1")
+	if err != nil {
+		return "", err
+	}
+	if err := p.startAgent(ctx, n); err != nil {
+		return "", err
+	}
+	if err := n.Start(ctx); err != nil {
+		return "", err
+	}
+	served := time.Now()
+	rbac, err := n.Run(ctx, p.product.VIP, "manifest", "rbac", "--controlplane", "--arp", "--services", "--servicesElection", "--address", p.vip.String())
+	if err != nil {
+		return "", err
+	}
+	admin, err := p.cluster.Admin()
+	if err != nil {
+		return "", err
+	}
+	if err := controlplane.Apply(ctx, p.cluster.Config(n.Host, n.Addr(), admin), rbac); err != nil {
+		return "", err
+	}
+	if err := n.WaitAddr(ctx, p.vip); err != nil {
+		return "", err
+	}
+	p.row("API server up, then the VIP after", seconds(time.Since(served)))
+	return fmt.Sprintf("%s is on node-1, %s after the agent started and %s after the API server was ready",
+		p.vip, seconds(time.Since(began)), seconds(time.Since(served))), n.StartProxy(ctx)
+}
+
+func (p *play) otherNodes(ctx context.Context) (string, error) {
+	for _, name := range []string{"node-2", "node-3"} {
+		n, err := p.addNode(name)
+		if err != nil {
+			return "", err
+		}
+		if err := errors.Join(n.Start(ctx), n.StartProxy(ctx), p.startAgent(ctx, n)); err != nil {
+			return "", err
+		}
+	}
+	nodes, err := p.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d nodes, each with etcd, kube-apiserver, kube-proxy and vip", len(nodes.Items)), nil
+}
+
+// addNode adds a host with the files that kubeadm makes, and the agents' kubeconfig beside them.
+func (p *play) addNode(name string) (*controlplane.Node, error) {
+	host, err := p.lab.AddHost(name, p.lan)
+	if err != nil {
+		return nil, err
+	}
+	router := p.lab.Host("router")
+	if err := errors.Join(
+		host.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), router.Addr()), host.AddRoute(netip.MustParsePrefix("::/0"), router.Addr6()),
+	); err != nil {
+		return nil, err
+	}
+	if _, err := host.Echo("tcp", fmt.Sprintf("0.0.0.0:%d", echoPort)); err != nil {
+		return nil, err
+	}
+	n, err := p.cluster.Add(host)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := p.cluster.User("system:serviceaccount:kube-system:kube-vip", "system:serviceaccounts", "system:serviceaccounts:kube-system")
+	if err != nil {
+		return nil, err
+	}
+	conf, err := p.cluster.Kubeconfig(p.vip, agent)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.WriteFile(agentConf, conf)
+}
+
+// startAgent writes the static pod's manifest as a user would and starts it.
+func (p *play) startAgent(ctx context.Context, n *controlplane.Node) error {
+	manifest, err := n.Run(ctx, p.product.VIP, "manifest", "pod", "--controlplane", "--arp", "--leaderElection", "--services", "--servicesElection",
+		"--interface", "eth0", "--address", p.vip.String(), "--k8sConfigPath", agentConf)
+	if err != nil {
+		return err
+	}
+	p.agents[n.Name()], err = n.StaticPod(manifest, p.product.VIP)
+	return err
+}
+
+// readThroughVIP asks as somebody outside the cluster would.
+func (p *play) readThroughVIP(ctx context.Context) (string, error) {
+	admin, err := p.cluster.Admin()
+	if err != nil {
+		return "", err
+	}
+	p.admin = p.cluster.Config(p.client, p.vip, admin)
+	if p.kube, err = kubernetes.NewForConfig(p.admin); err != nil {
+		return "", err
+	}
+	healthz, err := get(ctx, p.admin, "/healthz")
+	if err != nil {
+		return "", err
+	}
+	nodes, err := p.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("https://%s:%d/healthz says %s; nodes: %d", p.vip, controlplane.APIPort, healthz, len(nodes.Items)), nil
+}
+
+func get(ctx context.Context, cfg *rest.Config, path string) (string, error) {
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return "", err
+	}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+path, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return string(body), err
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }

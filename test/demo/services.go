@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"daymark/annotations"
+	"daymark/test/controlplane"
+	"daymark/test/netns"
+)
+
+// The pools, as a user writes them.
+var (
+	shopPool   = netip.MustParsePrefix("198.18.0.208/29")
+	globalPool = netip.MustParsePrefix("198.18.0.224/29")
+)
+
+// ccmAccount is the ServiceAccount that `ccm manifest` makes.
+const ccmAccount = "kube-vip-cloud-controller"
+
+// startCCM applies what `ccm manifest` prints, writes the pools, and runs the program with the rights of its ServiceAccount.
+func (p *play) startCCM(ctx context.Context) (string, error) {
+	n := p.cluster.Node("node-1")
+	manifest, err := n.Run(ctx, p.product.CCM, "manifest")
+	if err != nil {
+		return "", err
+	}
+	if err := controlplane.Apply(ctx, p.admin, manifest); err != nil {
+		return "", err
+	}
+	shop := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
+	if _, err := p.kube.CoreV1().Namespaces().Create(ctx, shop, metav1.CreateOptions{}); err != nil {
+		return "", err
+	}
+	pools := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kubevip, namespace: kube-system}\ndata: {cidr-shop: %s, cidr-global: %s}\n", shopPool, globalPool)
+	if err := controlplane.Apply(ctx, p.admin, []byte(pools)); err != nil {
+		return "", err
+	}
+	id, err := controlplane.ServiceAccount(ctx, p.kube, "kube-system", ccmAccount)
+	if err != nil {
+		return "", err
+	}
+	conf, err := p.cluster.Kubeconfig(p.vip, id)
+	if err != nil {
+		return "", err
+	}
+	const path = "/etc/kubernetes/ccm.conf"
+	if err := n.WriteFile(path, conf); err != nil {
+		return "", err
+	}
+	ccm := n.Command(p.product.CCM, "--kubeconfig="+path, "--leader-elect=true")
+	return fmt.Sprintf("pool shop %s, pool global %s", shopPool, globalPool), ccm.Start()
+}
+
+// service is one that the demo made.
+type service struct {
+	namespace, name string
+	addr            netip.Addr
+	holder          string
+}
+
+func (s service) String() string { return s.namespace + "/" + s.name }
+
+// services creates one Service in each namespace, with two pods each, and fetches a page through every address.
+func (p *play) services(ctx context.Context) (string, error) {
+	var lines []string
+	for i, namespace := range []string{"shop", "default"} {
+		name := []string{"shop-web", "web"}[i]
+		created := time.Now()
+		if err := p.createService(ctx, namespace, name); err != nil {
+			return "", err
+		}
+		s, err := p.held(ctx, namespace, name)
+		if err != nil {
+			return "", err
+		}
+		if pool := []netip.Prefix{shopPool, globalPool}[i]; !pool.Contains(s.addr) {
+			return "", fmt.Errorf("service %s got %s, which is not in its pool %s", s, s.addr, pool)
+		}
+		page, after, err := p.fetch(ctx, s.addr, created)
+		if err != nil {
+			return "", err
+		}
+		p.row(fmt.Sprintf("Service %s created, first page after", s), seconds(after))
+		lines = append(lines, fmt.Sprintf("%s has %s, held by %s; its page comes from pod %s, %s after it was created", s, s.addr, s.holder, page, seconds(after)))
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// createService makes two pods on different nodes, the Service, and its EndpointSlices.
+func (p *play) createService(ctx context.Context, namespace, name string) error {
+	var pods []*controlplane.Pod
+	for i, node := range []string{"node-2", "node-3"} {
+		pod, err := p.cluster.Node(node).AddPod(fmt.Sprintf("%s-%d", name, i+1))
+		if err != nil {
+			return err
+		}
+		pods = append(pods, pod)
+	}
+	svc, err := p.kube.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	return controlplane.SetEndpoints(ctx, p.kube, svc, controlplane.Ready(pods...)...)
+}
+
+// held waits until a node says in the Service's status that it holds the address.
+func (p *play) held(ctx context.Context, namespace, name string) (service, error) {
+	got, err := controlplane.Await(ctx, p.kube.CoreV1().Services(namespace), name, func(s *corev1.Service) bool {
+		return len(s.Status.LoadBalancer.Ingress) > 0 && s.Annotations[annotations.VIPHost] != ""
+	})
+	if err != nil {
+		return service{}, err
+	}
+	addr, err := netip.ParseAddr(got.Status.LoadBalancer.Ingress[0].IP)
+	return service{namespace, name, addr, got.Annotations[annotations.VIPHost]}, err
+}
+
+// fetch asks until a page comes, and says which pod it is from and how long after the moment it came.
+func (p *play) fetch(ctx context.Context, addr netip.Addr, since time.Time) (pod string, after time.Duration, err error) {
+	prober := netns.StartProber(netns.Probe{From: p.client, Network: "http", To: netip.AddrPortFrom(addr, 80)})
+	defer prober.Stop()
+	got, err := prober.Wait(ctx, since, nil)
+	return got.By, got.At.Sub(since), err
+}
+
+// deleteService deletes the Service of namespace shop: its address leaves the node, and the pool gives it to the next one.
+func (p *play) deleteService(ctx context.Context) (string, error) {
+	s, err := p.held(ctx, "shop", "shop-web")
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	if err := p.kube.CoreV1().Services("shop").Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
+		return "", err
+	}
+	for _, n := range p.cluster.Nodes() {
+		if err := n.WaitNoAddr(ctx, s.addr); err != nil {
+			return "", err
+		}
+	}
+	gone := time.Since(began)
+	if err := controlplane.AwaitGone(ctx, p.kube.CoreV1().Services("shop"), s.name); err != nil {
+		return "", err
+	}
+	if err := p.createService(ctx, "shop", "next"); err != nil {
+		return "", err
+	}
+	next, err := p.held(ctx, "shop", "next")
+	if err == nil && next.addr != s.addr {
+		err = errors.New("the pool did not have the address back: the next Service got " + next.addr.String())
+	}
+	p.row("Service deleted, address off the node after", seconds(gone))
+	return fmt.Sprintf("%s left %s after %s; the pool has it back, and gave it to %s", s.addr, s.holder, seconds(gone), next), err
+}
