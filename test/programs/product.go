@@ -23,7 +23,7 @@ func BuildProduct(ctx context.Context, dir string, w io.Writer) (Product, error)
 		return Product{}, err
 	}
 	fmt.Fprintln(w, "building vip and ccm (about two minutes the first time)")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "./cmd/vip", "./cmd/ccm")
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", dir+"/", "./cmd/vip", "./cmd/ccm")
 	build.Dir = filepath.Dir(filepath.Dir(source))
 	build.Stdout, build.Stderr = w, w
 	if err := build.Run(); err != nil {
