@@ -19,6 +19,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	noticeDeadConnections()
 	command, err := newCommand(os.Getenv)
 	if err == nil {
 		err = cli.RunNoErrOutput(command)
@@ -31,6 +32,17 @@ func main() {
 
 // gcPercent trades a little processor time for memory: the ccm keeps every Service, and has little else to do than to keep them.
 const gcPercent = 50
+
+// noticeDeadConnections makes every client of the API server notice within 5 s that its connection leads nowhere, unless the environment
+// says otherwise. It is usually made to the control plane's VIP, and that may move to another node without a word; client-go's
+// own 45 s are longer than a lease of the framework lasts, so each move of the VIP could cost the leader its lease.
+func noticeDeadConnections() {
+	for key, seconds := range map[string]string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "3", "HTTP2_PING_TIMEOUT_SECONDS": "2"} {
+		if os.Getenv(key) == "" {
+			os.Setenv(key, seconds)
+		}
+	}
+}
 
 // newCommand returns the controller with its subcommands.
 func newCommand(getenv func(string) string) (*cobra.Command, error) {
