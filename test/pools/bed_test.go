@@ -160,15 +160,14 @@ func (b *bed) awaitServed(t testing.TB, namespace string, want int, within time.
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	var last int
 	for {
-		last = 0
-		for _, svc := range b.list(t, namespace) {
+		last, all := 0, b.list(t, namespace)
+		for _, svc := range all {
 			if len(addresses(&svc)) > 0 {
 				last++
 			}
 		}
-		if last == want {
+		if last == want && len(all) == want {
 			return
 		}
 		again := time.NewTimer(50 * time.Millisecond)
@@ -192,8 +191,8 @@ func (b *bed) noDuplicates(t testing.TB) {
 		for _, addr := range addresses(&svc) {
 			have[addr] = true
 		}
-		if svc.Spec.LoadBalancerIP != "" {
-			have[netip.MustParseAddr(svc.Spec.LoadBalancerIP)] = true
+		if addr, err := netip.ParseAddr(svc.Spec.LoadBalancerIP); err == nil {
+			have[addr] = true
 		}
 		for addr := range have {
 			if other, taken := owner[addr]; taken {

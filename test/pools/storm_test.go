@@ -1,0 +1,247 @@
+package pools_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"daymark/annotations"
+	"daymark/test/controlplane"
+	"daymark/test/netns"
+	"daymark/test/require"
+)
+
+// TestStorms plays every storm once, small.
+func TestStorms(t *testing.T) { storms(t, 150, 1) }
+
+// TestSoak plays them large and again and again, when DAYMARK_SOAK is 1: about eight minutes.
+func TestSoak(t *testing.T) {
+	if os.Getenv("DAYMARK_SOAK") != "1" {
+		t.Skip("DAYMARK_SOAK=1 runs it")
+	}
+	storms(t, 1000, 2)
+}
+
+func storms(t *testing.T, n, rounds int) {
+	b := newBed(t)
+	for round := range rounds {
+		for _, storm := range []struct {
+			name string
+			play func(*bed, testing.TB, string, int)
+		}{
+			{"killed", (*bed).killed}, {"frozen", (*bed).frozen}, {"faults", (*bed).faults}, {"edited", (*bed).edited}, {"broken", (*bed).brokenAmongGood},
+		} {
+			t.Run(fmt.Sprintf("%s-%d", storm.name, round), func(t *testing.T) {
+				namespace := fmt.Sprintf("%s-%d", storm.name, round)
+				b.namespace(t, namespace)
+				b.pools(t, map[string]string{"cidr-global": "198.18.0.0/20"})
+				h := b.history(t)
+				storm.play(b, t, namespace, n)
+				h.check(t)
+				b.noDuplicates(t)
+				b.empty(t, namespace)
+			})
+		}
+	}
+}
+
+// empty deletes the Services of a namespace, with whatever finalizers they have.
+func (b *bed) empty(t testing.TB, namespace string) {
+	t.Helper()
+	services := b.client.CoreV1().Services(namespace)
+	for _, svc := range b.list(t, namespace) {
+		require.NoError(t, services.Delete(t.Context(), svc.Name, metav1.DeleteOptions{}))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	b.start(t, b.Kubeconfig)
+	for len(b.list(t, namespace)) > 0 {
+		again := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("%d Services do not go", len(b.list(t, namespace)))
+		}
+	}
+}
+
+// under creates n Services while during runs, and waits for both.
+func (b *bed) under(t testing.TB, namespace string, n int, during func()) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- b.create(t.Context(), namespace, "svc", n) }()
+	during()
+	require.NoError(t, <-ended)
+}
+
+// killed kills the ccm in the middle of creations, three times.
+func (b *bed) killed(t testing.TB, namespace string, n int) {
+	c := b.start(t, b.Kubeconfig)
+	b.under(t, namespace, n, func() {
+		for i := 1; i <= 3; i++ {
+			b.awaitSome(t, namespace, n*i/5)
+			require.NoError(t, c.Kill())
+			c = b.start(t, b.Kubeconfig)
+		}
+	})
+	b.awaitServed(t, namespace, n, 90*time.Second)
+	require.NoError(t, c.Kill())
+}
+
+// frozen stops the leader of two in the middle of creations and deletions, and wakes it when the other has taken over.
+func (b *bed) frozen(t testing.TB, namespace string, n int) {
+	replicas := map[string]*netns.Command{}
+	start := func() {
+		before := b.holder(t)
+		c := b.start(t, b.Kubeconfig)
+		replicas[b.awaitHolder(t, before)] = c
+	}
+	start()
+	first := b.holder(t)
+	standby := b.start(t, b.Kubeconfig)
+	services := b.client.CoreV1().Services(namespace)
+	var second string
+	b.under(t, namespace, n, func() {
+		b.awaitSome(t, namespace, n/5)
+		require.NoError(t, replicas[first].Signal(syscall.SIGSTOP))
+		// What the frozen one believes to be free or taken becomes wrong.
+		for _, svc := range b.list(t, namespace)[:n/10] {
+			require.NoError(t, services.Delete(t.Context(), svc.Name, metav1.DeleteOptions{}))
+		}
+		second = b.awaitHolder(t, first)
+		b.awaitSome(t, namespace, n/4)
+		require.NoError(t, replicas[first].Signal(syscall.SIGCONT))
+	})
+	select {
+	case <-replicas[first].Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the one that was frozen goes on")
+	}
+	if now := b.holder(t); now != second {
+		t.Errorf("the leader was %s and is %s", second, now)
+	}
+	b.awaitServed(t, namespace, n-n/10, 90*time.Second)
+	require.NoError(t, standby.Kill())
+}
+
+// faults serves through a proxy that does harm to a third of the writes.
+func (b *bed) faults(t testing.TB, namespace string, n int) {
+	p := b.proxy(t, 0.35)
+	c := b.start(t, p.kubeconfig)
+	b.under(t, namespace, n, func() {})
+	b.awaitServed(t, namespace, n, 2*time.Minute)
+	p.mu.Lock()
+	t.Logf("writes by fault: %v", p.counts)
+	p.mu.Unlock()
+	require.NoError(t, c.Kill())
+}
+
+// edited changes the ConfigMap over and over while Services are created and deleted.
+func (b *bed) edited(t testing.TB, namespace string, n int) {
+	c := b.start(t, b.Kubeconfig)
+	stop := make(chan struct{})
+	edits := make(chan int)
+	go func() {
+		variants := []map[string]string{
+			{"cidr-global": "198.18.0.0/20"},
+			{"cidr-global": "198.18.0.0/22", "cidr-" + namespace: "198.18.16.0/24"},
+			{"cidr-global": "198.18.0.0/33"},
+			{"range-global": "198.18.4.0-198.18.7.255", "search-order": "desc"},
+			{},
+		}
+		i := 0
+		for ; ; i++ {
+			select {
+			case <-stop:
+				edits <- i
+				return
+			case <-time.After(20 * time.Millisecond):
+				b.pools(t, variants[i%len(variants)])
+			}
+		}
+	}()
+	services := b.client.CoreV1().Services(namespace)
+	b.under(t, namespace, n, func() {
+		b.awaitSome(t, namespace, n/3)
+		for _, svc := range b.list(t, namespace)[:n/10] {
+			require.NoError(t, services.Delete(t.Context(), svc.Name, metav1.DeleteOptions{}))
+		}
+	})
+	close(stop)
+	t.Logf("%d edits", <-edits)
+	b.pools(t, map[string]string{"cidr-global": "198.18.0.0/20"})
+	b.awaitServed(t, namespace, n-n/10, time.Minute)
+	require.NoError(t, c.Kill())
+}
+
+// brokenAmongGood has Services that can't be served among the others.
+func (b *bed) brokenAmongGood(t testing.TB, namespace string, _ int) {
+	c := b.start(t, b.Kubeconfig)
+	require.NoError(t, b.create(t.Context(), namespace, "broken", 1, annotate(annotations.LoadBalancerIPs, "198.18.0.1,no address,300.300.300.300")))
+	require.NoError(t, b.create(t.Context(), namespace, "zone", 1, annotate(annotations.LoadBalancerIPs, "fe80::1%eth0")))
+	require.NoError(t, b.create(t.Context(), namespace, "spec", 1, func(svc *corev1.Service) { svc.Spec.LoadBalancerIP = "198.18.0.256" }))
+	require.NoError(t, b.create(t.Context(), namespace, "good", 100))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i := range 100 {
+		_, err := controlplane.Await(ctx, b.client.CoreV1().Services(namespace), fmt.Sprintf("good-%d", i), func(svc *corev1.Service) bool { return len(addresses(svc)) == 1 })
+		require.NoError(t, err)
+	}
+	for _, name := range []string{"broken-0", "zone-0", "spec-0"} {
+		b.awaitEvent(t, namespace, "Service", name, "AddressRefused")
+	}
+	require.NoError(t, c.Kill())
+}
+
+// awaitSome waits until at least n Services of the namespace have an address.
+func (b *bed) awaitSome(t testing.TB, namespace string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	for {
+		have := 0
+		for _, svc := range b.list(t, namespace) {
+			if len(addresses(&svc)) > 0 {
+				have++
+			}
+		}
+		if have >= n {
+			return
+		}
+		again := time.NewTimer(time.Duration(20+rand.IntN(60)) * time.Millisecond)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("only %d of %d Services have an address", have, n)
+		}
+	}
+}
+
+func (b *bed) holder(t testing.TB) string {
+	t.Helper()
+	lease, err := b.client.CoordinationV1().Leases("kube-system").Get(t.Context(), "kube-vip-cloud-controller", metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// awaitHolder waits until somebody else than before holds the lease, and returns who.
+func (b *bed) awaitHolder(t testing.TB, before string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	lease, err := controlplane.Await(ctx, b.client.CoordinationV1().Leases("kube-system"), "kube-vip-cloud-controller", func(l *coordinationv1.Lease) bool {
+		return l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != before
+	})
+	require.NoError(t, err)
+	return *lease.Spec.HolderIdentity
+}
