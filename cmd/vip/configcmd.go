@@ -66,7 +66,11 @@ func printValues(w io.Writer, values []Value, format string) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "SETTING\tVALUE\tSOURCE")
 		for _, v := range values {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", v.Key, v.Text, v.Source)
+			shown := v.Text
+			if shown == "" && !v.explicit && v.setting.auto != "" {
+				shown = "(" + v.setting.auto + ")"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\n", v.Key, shown, v.Source)
 		}
 		return t.Flush()
 	}
