@@ -32,6 +32,7 @@ type api struct {
 	oldest   int           // watches from before this version are answered with 410
 	grown    chan struct{} // closed and replaced when history grows
 	requests map[string]int
+	late     sync.WaitGroup // requests that arrive after they were given up
 }
 
 type change struct {
@@ -255,8 +256,15 @@ func (p *path) way(ctx context.Context) error {
 	}
 }
 
+// request takes do to the API server and its answer back. A request that was given up on the way there arrives later all the
+// same, as one does that waits in a socket's buffer.
 func request[T any](ctx context.Context, p *path, do func() (T, error)) (out T, err error) {
 	if err := p.way(ctx); err != nil {
+		p.api.late.Go(func() {
+			if p.way(context.WithoutCancel(ctx)) == nil {
+				_, _ = do()
+			}
+		})
 		return out, err
 	}
 	p.mu.Lock()

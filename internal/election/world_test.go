@@ -32,6 +32,7 @@ type world struct {
 	moves   map[string]int
 	split   []string
 	overlap time.Duration // the longest that a passed right was answered for beside its successor's
+	sole    bool          // a process knows its host only when it is alone on it, as election.LockHost does it
 	onApply func(p *proc, rights []election.Right) error
 }
 
@@ -51,6 +52,8 @@ type proc struct {
 	rights  []election.Right
 	also    []election.Right // what is being taken away right now
 	applies int
+	killed  bool
+	dead    bool // what it still does reaches no kernel
 }
 
 func newWorld(t *testing.T) *world {
@@ -75,8 +78,25 @@ func (p *proc) config() election.Config {
 		Namespace: "kube-system", Identity: p.name, Host: "boot." + p.name, Timing: election.DefaultTiming(),
 		Client: p.path, Log: p.w.log.With("node", p.name),
 	}
+	for _, o := range p.w.procs {
+		if p.w.sole && o.name == p.name && o.runs() {
+			c.Host = ""
+		}
+	}
 	c.SetGate(p.thaw)
 	return c
+}
+
+// runs reports whether p is alive, as the kernel sees it.
+func (p *proc) runs() bool {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	select {
+	case <-p.done:
+		return false
+	default:
+		return !p.killed
+	}
 }
 
 // process adds a process; make makes its elector.
@@ -106,6 +126,11 @@ func (p *proc) start() {
 // freeze is SIGSTOP: nothing of the process goes on, and its connections wait.
 func (p *proc) freeze() {
 	p.path.cut()
+	p.pause()
+}
+
+// pause stops the process; what it is sent meanwhile waits for it.
+func (p *proc) pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.frozen == nil {
@@ -116,6 +141,10 @@ func (p *proc) freeze() {
 // cont is SIGCONT.
 func (p *proc) cont() {
 	p.path.mend()
+	p.unpause()
+}
+
+func (p *proc) unpause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.frozen != nil {
@@ -127,6 +156,9 @@ func (p *proc) cont() {
 // kill is SIGKILL: the process never goes on; what is in its kernel stays until its end.
 func (p *proc) kill() {
 	p.freeze()
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.killed = true
 }
 
 func (p *proc) thaw() {
@@ -148,8 +180,17 @@ func (p *proc) apply(ctx context.Context, rights []election.Right) error {
 	p.thaw()
 	w := p.w
 	w.mu.Lock()
+	if p.dead {
+		w.mu.Unlock()
+		return nil
+	}
 	p.applies++
 	w.settle()
+	for _, o := range w.procs { // one kernel: the whole set replaces what a killed predecessor left
+		if o != p && o.name == p.name && o.killed {
+			o.rights, o.also, o.dead = nil, nil, true
+		}
+	}
 	p.also, p.rights = p.rights, slices.Clone(rights)
 	w.judge()
 	w.note("%s: %s", p.name, text(rights, time.Now()))
@@ -162,6 +203,9 @@ func (p *proc) apply(ctx context.Context, rights []election.Right) error {
 	p.thaw()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.dead {
+		return nil
+	}
 	w.settle()
 	if err == nil {
 		p.also = nil
@@ -239,7 +283,7 @@ func (w *world) judge() {
 			case !live(r, now):
 			case r.Passing:
 				passing[r.Claim] = now
-			default:
+			case !slices.Contains(holders[r.Claim], p.name): // two processes on one node have one kernel
 				holders[r.Claim] = append(holders[r.Claim], p.name)
 			}
 			if c, ok := w.covered[r.Claim]; ok && live(r, now) && now.After(c) {
@@ -367,22 +411,28 @@ func (w *world) longest(claim string) time.Duration {
 	return gap
 }
 
+// end ends every process.
+func (w *world) end() {
+	for _, p := range w.procs {
+		p.cont()
+		p.path.setRefuse(nil)
+		p.path.breakWatches()
+		p.path.setDelay(nil)
+	}
+	for _, p := range w.procs {
+		if p.stop != nil {
+			p.shutdown()
+		}
+	}
+	w.api.late.Wait()
+}
+
 // story runs a test in a bubble of its own time, and ends every process after it.
 func story(t *testing.T, name string, tell func(w *world)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			defer func() {
-				for _, p := range w.procs {
-					p.cont()
-					p.path.setRefuse(nil)
-				}
-				for _, p := range w.procs {
-					if p.stop != nil {
-						p.shutdown()
-					}
-				}
-			}()
+			defer w.end()
 			tell(w)
 			w.check()
 		})
