@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -23,6 +24,9 @@ type Config struct {
 	// one of the same identity held on the same host, and waits for the end of what one held elsewhere. Empty is unknown: it
 	// always waits.
 	Host string
+	// Lock may be nil, or [LockHost]: it is called with the lease's name when an elector runs. While another process has the
+	// lock, that one is no predecessor but alive, and this one waits like everybody else.
+	Lock func(name string) (unlock func(), err error)
 	Timing
 	// Client must not limit its rate; see [NewClient].
 	Client coordinationv1client.LeasesGetter
@@ -84,6 +88,29 @@ func HostID() (string, error) {
 		return "", fmt.Errorf("reading the network namespace: %w", err)
 	}
 	return fmt.Sprintf("%s.%d", strings.TrimSpace(string(boot)), ns.Ino), nil
+}
+
+// LockHost takes the lock of that name on this network stack, for one process at a time: an abstract socket, which the
+// kernel frees when its process ends, however that comes, and which another mount or process namespace does not hide.
+func LockHost(name string) (unlock func(), err error) {
+	l, err := net.Listen("unix", "@daymark/"+name)
+	if err != nil {
+		return nil, fmt.Errorf("locking %s on this host: %w", name, err)
+	}
+	return func() { _ = l.Close() }, nil
+}
+
+// lock takes the lock of lease for as long as an elector runs, and reports whether this process is alone with it.
+func (c Config) lock(lease string) (unlock func(), alone bool) {
+	if c.Lock == nil {
+		return func() {}, true
+	}
+	unlock, err := c.Lock(lease + "/" + c.Identity)
+	if err != nil {
+		c.Log.Error("another process on this host stands for this lease by the same name", "err", err)
+		return func() {}, false
+	}
+	return unlock, true
 }
 
 // incarnation is one process's name in its leases: the host, a slash, and chance. It tells a process from its predecessor of

@@ -197,7 +197,18 @@ func (p *path) mend() {
 func (p *path) stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stalled = make(chan struct{})
+	if p.stalled == nil {
+		p.stalled = make(chan struct{})
+	}
+}
+
+func (p *path) unstall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stalled != nil {
+		close(p.stalled)
+		p.stalled = nil
+	}
 }
 
 func (p *path) setDelay(d func() time.Duration) {
@@ -223,7 +234,10 @@ func (p *path) breakWatches() {
 	defer p.mu.Unlock()
 	close(p.broken)
 	p.broken = make(chan struct{})
-	p.stalled = nil
+	if p.stalled != nil {
+		close(p.stalled)
+		p.stalled = nil
+	}
 }
 
 // way takes as long as the path does, hangs while it is cut, and ends with ctx.

@@ -137,6 +137,9 @@ func (l *Lease) Name() string { return l.cfg.Namespace + "/" + l.cfg.Name }
 func (l *Lease) Run(ctx context.Context, apply Apply) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	loop := newLeaseLoop(work, l, apply)
+	unlock, alone := l.cfg.lock(l.Name())
+	defer unlock()
+	loop.alone = alone
 	var wg sync.WaitGroup
 	wg.Go(func() { loop.ap.run(work) })
 	wg.Go(func() { loop.watch.run(work) })

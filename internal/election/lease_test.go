@@ -270,6 +270,25 @@ func TestLease(t *testing.T) {
 		}
 	})
 
+	story(t, "a lease is passed only when nothing is announced any more", func(w *world) {
+		peers := newPeers("a", "b")
+		a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)
+		a.start()
+		time.Sleep(time.Second)
+		b.start()
+		time.Sleep(2 * time.Second)
+		w.hook(func(p *proc, rights []election.Right) error {
+			if p == a {
+				time.Sleep(300 * time.Millisecond)
+			}
+			return nil
+		})
+		a.shutdown()
+		if !slices.Equal(w.holders("cp"), []string{"b"}) || w.longest("cp") > 0 {
+			w.fail("held by %v; nobody held for %v", w.holders("cp"), w.longest("cp"))
+		}
+	})
+
 	story(t, "a successor that is not heard is trusted after a second", func(w *world) {
 		peers := newPeers("a", "b")
 		a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)

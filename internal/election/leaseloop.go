@@ -28,6 +28,7 @@ type leaseLoop struct {
 	req     *requests
 	watch   *watcher
 	started time.Time
+	alone   bool // no other process on this host runs with this identity
 	settled bool // Apply may be called
 	stopBy  time.Time
 
@@ -359,7 +360,7 @@ func (l *leaseLoop) observe(lease *coordinationv1.Lease, sent, now time.Time) {
 
 // take makes lease, nil when there is none, what is known.
 func (l *leaseLoop) take(lease *coordinationv1.Lease, now time.Time) {
-	if !l.known && lease != nil && holder(lease) == l.cfg.Identity {
+	if !l.known && l.alone && lease != nil && holder(lease) == l.cfg.Identity {
 		if i := incarnation(lease.Annotations[incarnationAnnotation]); i.sameHost(l.self) {
 			l.adopted = i
 		}

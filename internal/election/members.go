@@ -215,6 +215,9 @@ func (m *Members) Holder(claim string) string {
 func (m *Members) Run(ctx context.Context, apply Apply) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	loop := newMembersLoop(work, m, apply)
+	unlock, alone := m.cfg.lock(m.cfg.Namespace + "/" + m.name)
+	defer unlock()
+	loop.alone = alone
 	var wg sync.WaitGroup
 	wg.Go(func() { loop.ap.run(work) })
 	wg.Go(func() { loop.watch.run(work) })

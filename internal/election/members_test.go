@@ -345,6 +345,50 @@ func TestMembers(t *testing.T) {
 		}
 	})
 
+	story(t, "a member lease that is deleted by hand ends no right", func(w *world) {
+		all := claims(60)
+		ps := members(w, "a", "b", "c")
+		for _, p := range ps {
+			p.elector.Set(all)
+			p.start()
+		}
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		before := w.placed()
+		w.api.delete("kube-system", "kube-vip-member-services-a")
+		time.Sleep(5 * time.Second)
+		if n, _, _ := moved(before, w.placed()); n > 0 || w.longestOf(all) > 0 {
+			w.fail("%d claims moved", n)
+		}
+		ps[0].kill()
+		w.api.delete("kube-system", "kube-vip-member-services-a")
+		took := w.await(10*time.Second, "others hold all", func() bool { return len(ps[1].held())+len(ps[2].held()) == len(all) })
+		within(w.t, "the take-over", took, 5200*time.Millisecond)
+	})
+
+	story(t, "what Apply has not taken away yet stays listed", func(w *world) {
+		all := claims(30)
+		ps := members(w, "a", "b")
+		for _, p := range ps {
+			p.elector.Set(all)
+			p.start()
+		}
+		time.Sleep(10 * time.Second)
+		w.hook(func(p *proc, rights []election.Right) error {
+			if p == ps[0] && len(rights) < 5 {
+				time.Sleep(3 * time.Second)
+			}
+			return nil
+		})
+		for i := range all {
+			all[i].Nodes = []string{"b"}
+		}
+		ps[0].elector.Set(nil) // and the address is still in a's kernel
+		ps[1].elector.Set(all)
+		time.Sleep(2 * time.Second)
+		w.check()
+		w.await(2*time.Second, "b holds all", func() bool { return len(ps[1].held()) == len(all) })
+	})
+
 	story(t, "members know candidates for leases", func(w *world) {
 		ps := members(w, "a", "b", "c")
 		for _, p := range ps {

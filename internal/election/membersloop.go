@@ -21,6 +21,7 @@ type membersLoop struct {
 	req      *requests
 	watch    *watcher
 	started  time.Time
+	alone    bool // no other process on this host runs with this identity
 	settled  bool // Apply may be called
 	stopping bool
 	stopBy   time.Time

@@ -60,7 +60,7 @@ func (l *membersLoop) otherIncarnation() string {
 
 // inherit takes over what a predecessor on this host listed: while that stays listed nobody else takes it.
 func (l *membersLoop) inherit() {
-	if l.own == nil || holder(l.own) != l.cfg.Identity {
+	if !l.alone || l.own == nil || holder(l.own) != l.cfg.Identity {
 		return
 	}
 	r, err := parseRecord(l.own.Annotations[recordAnnotation])

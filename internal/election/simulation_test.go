@@ -69,6 +69,7 @@ func (f *fate) act() {
 	case 1, 2:
 		f.note("mend %s", name)
 		p.cont()
+		p.path.unstall()
 		p.path.setRefuse(nil)
 	case 3:
 		f.note("freeze %s", name)
@@ -115,6 +116,21 @@ func (f *fate) act() {
 		f.note("churn %s", name)
 		f.churn(p)
 	}
+}
+
+// apply takes its time, now and then a lot of it, and fails.
+func (f *fate) apply(*proc, []election.Right) error {
+	f.w.mu.Lock()
+	d, fails := time.Duration(f.rng.Int64N(int64(30*time.Millisecond))), f.rng.IntN(20) == 0
+	if f.rng.IntN(50) == 0 {
+		d *= 200
+	}
+	f.w.mu.Unlock()
+	time.Sleep(d)
+	if fails {
+		return errors.New("netlink")
+	}
+	return nil
 }
 
 // play plays the history of one seed.
@@ -184,16 +200,7 @@ func TestSimulatedMembers(t *testing.T) {
 			return p
 		}
 		f.churn = func(p *proc) { p.elector.Set(view()) }
-		w.hook(func(*proc, []election.Right) error { // Apply takes its time, and fails
-			w.mu.Lock()
-			d, fails := time.Duration(rng.Int64N(int64(30*time.Millisecond))), rng.IntN(20) == 0
-			w.mu.Unlock()
-			time.Sleep(d)
-			if fails {
-				return errors.New("netlink")
-			}
-			return nil
-		})
+		w.hook(f.apply)
 		f.play(90 * time.Second)
 		w.hook(nil)
 		for _, p := range f.alive {
@@ -230,16 +237,7 @@ func TestSimulatedLease(t *testing.T) {
 		f.churn = func(p *proc) {
 			p.elector.Set([]election.Claim{{Name: "cp"}, {Name: "other"}}[:rng.IntN(3)])
 		}
-		w.hook(func(*proc, []election.Right) error {
-			w.mu.Lock()
-			d, fails := time.Duration(rng.Int64N(int64(30*time.Millisecond))), rng.IntN(20) == 0
-			w.mu.Unlock()
-			time.Sleep(d)
-			if fails {
-				return errors.New("netlink")
-			}
-			return nil
-		})
+		w.hook(f.apply)
 		f.play(90 * time.Second)
 		w.hook(nil)
 		for _, p := range f.alive {

@@ -2,6 +2,7 @@ package election_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,7 +33,7 @@ type world struct {
 	moves   map[string]int
 	split   []string
 	overlap time.Duration // the longest that a passed right was answered for beside its successor's
-	sole    bool          // a process knows its host only when it is alone on it, as election.LockHost does it
+	sole    bool          // processes lock their host
 	onApply func(p *proc, rights []election.Right) error
 }
 
@@ -78,13 +79,24 @@ func (p *proc) config() election.Config {
 		Namespace: "kube-system", Identity: p.name, Host: "boot." + p.name, Timing: election.DefaultTiming(),
 		Client: p.path, Log: p.w.log.With("node", p.name),
 	}
-	for _, o := range p.w.procs {
-		if p.w.sole && o.name == p.name && o.runs() {
-			c.Host = ""
-		}
+	if p.w.sole {
+		c.Lock = p.lock
 	}
 	c.SetGate(p.thaw)
 	return c
+}
+
+// lock is election.LockHost on the host that processes of one name share.
+func (p *proc) lock(string) (func(), error) {
+	p.w.mu.Lock()
+	procs := slices.Clone(p.w.procs)
+	p.w.mu.Unlock()
+	for _, o := range procs {
+		if o != p && o.name == p.name && o.runs() {
+			return nil, errors.New("in use")
+		}
+	}
+	return func() {}, nil
 }
 
 // runs reports whether p is alive, as the kernel sees it.
@@ -191,7 +203,7 @@ func (p *proc) apply(ctx context.Context, rights []election.Right) error {
 			o.rights, o.also, o.dead = nil, nil, true
 		}
 	}
-	p.also, p.rights = p.rights, slices.Clone(rights)
+	p.also, p.rights = slices.Concat(p.rights, p.also), slices.Clone(rights)
 	w.judge()
 	w.note("%s: %s", p.name, text(rights, time.Now()))
 	hook := w.onApply
@@ -209,8 +221,6 @@ func (p *proc) apply(ctx context.Context, rights []election.Right) error {
 	w.settle()
 	if err == nil {
 		p.also = nil
-	} else {
-		p.rights = union(p.rights, p.also)
 	}
 	w.judge()
 	return err
@@ -278,7 +288,7 @@ func (w *world) judge() {
 	holders := map[string][]string{}
 	passing := map[string]time.Time{}
 	for _, p := range w.procs {
-		for _, r := range union(p.rights, p.also) {
+		for _, r := range slices.Concat(p.rights, p.also) { // what is being taken away is there until Apply returns
 			switch {
 			case !live(r, now):
 			case r.Passing:
