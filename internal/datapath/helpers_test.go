@@ -19,11 +19,11 @@ import (
 	"daymark/internal/vip"
 )
 
-const right = 4 * time.Second
+const right = 5 * time.Second
 
 var hold = flag.String("hold", "", "hold these addresses on a link until killed: link,address,...")
 
-// holder starts a process that holds addresses, renewing a right of 4 s every half second.
+// holder starts a process that holds addresses, renewing a right of 5 s again and again.
 func holder(t *testing.T, link string, addrs ...string) (*exec.Cmd, time.Duration) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-inside-namespace", "-hold", link+","+strings.Join(addrs, ","))
@@ -54,7 +54,7 @@ func beHolder() error {
 		if err := k.Set(context.Background(), want); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
-		<-time.After(right / 8)
+		<-time.After(right / 20)
 	}
 }
 

@@ -44,7 +44,7 @@ func real(t *testing.T) lan {
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", near).Run() })
 	ip(t, "link set "+far+" up")
 	ip(t, "link set "+near+" up")
-	return lan{l2.Sockets{}, near, far, 500 * time.Millisecond,
+	return lan{l2.Sockets{}, near, far, 3 * time.Second,
 		func() { ip(t, "link set "+near+" down") }, func() { ip(t, "link set "+near+" up") }}
 }
 
@@ -244,6 +244,17 @@ func (w lan) start(t *testing.T, cfg l2.Config) *l2.Announcer {
 	})
 	wait(10 * time.Millisecond)
 	return a
+}
+
+// settle waits until what was sent has surely been heard.
+func (w lan) settle() { wait(20*time.Millisecond + w.slack/10) }
+
+// atLeast is how many of n announcements must be heard: a starved machine leaves out some.
+func (w lan) atLeast(n int) int {
+	if w.slack > 0 {
+		return 1
+	}
+	return n
 }
 
 // wait lets time pass: at once in memory, really on a real link.
