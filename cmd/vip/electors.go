@@ -77,6 +77,6 @@ func (e *electors) services() (shared, spread *election.Healthy, err error) {
 // keep remembers an elector, so that it can be told of this node's health.
 func (e *electors) keep(elector election.Elector) *election.Healthy {
 	h := election.NewHealthy(elector)
-	e.n.electors = append(e.n.electors, h)
+	e.n.fitness.add(h)
 	return h
 }

@@ -38,12 +38,14 @@ type node struct {
 	kernel     *datapath.Kernel
 	announcers []agent.Announcer
 	lan        *l2.Announcer // nil unless the mode is ARP
-	electors   []*election.Healthy
+	fitness    fitness
 
 	holder       *agent.Holder
 	controlPlane *agent.ControlPlane // nil unless enabled
 	services     *agent.Services     // nil unless enabled
 	reporter     *agent.Reporter
+	labels       *agent.Labels // nil unless enabled
+	counts       *agent.Metrics
 
 	ready []agent.Check
 	rooms map[string]func() any // what announcers tell of themselves
@@ -143,6 +145,7 @@ func (n *node) wire(ctx context.Context) error {
 	if err := n.wireAnnouncers(client, recorder); err != nil {
 		return err
 	}
+	n.wireLabels(client)
 	n.wireHolder()
 	elect, err := n.makeElectors(leases)
 	if err != nil {
@@ -158,6 +161,7 @@ func (n *node) wire(ctx context.Context) error {
 			return err
 		}
 	}
+	n.add(n.watchLinks)
 	n.wirePages()
 	return nil
 }
@@ -208,12 +212,25 @@ func (n *node) heard(h l2.Heard) {
 	}
 }
 
+func (n *node) wireLabels(client kubernetes.Interface) {
+	if !n.cfg.Services.LabelNodes {
+		return
+	}
+	n.labels = agent.NewLabels(agent.LabelsConfig{
+		Node: n.cfg.Node.Name, Client: client, ControlPlane: n.cfg.ControlPlane.Enabled, Services: n.cfg.Services.Enabled, Logger: n.log,
+	})
+	n.add(n.labels.Run)
+}
+
 func (n *node) wireHolder() {
 	cfg := agent.HolderConfig{
 		Datapath: n.kernel, Announcers: n.announcers, Logger: n.log,
 		Changed: func(states []agent.State) {
 			if n.services != nil {
 				n.services.Changed(states)
+			}
+			if n.controlPlane != nil {
+				n.controlPlane.Changed(states)
 			}
 		},
 		Passed: func(a vip.Address) {
@@ -237,6 +254,8 @@ func (n *node) wireHolder() {
 			cfg.Sources = append(cfg.Sources, agent.SourceSpread)
 		}
 	}
+	n.counts = agent.NewMetrics(n.metrics, func() []agent.State { return n.holder.States() })
+	cfg.Metrics = n.counts
 	n.holder = agent.NewHolder(cfg)
 	n.add(n.holder.Run)
 }
@@ -281,11 +300,13 @@ func (n *node) wireControlPlane(elect *electors) error {
 		check := agent.HealthCheck{
 			URL: h.URL, Period: h.Period, Timeout: h.Timeout, Failures: h.Failures, CAFile: h.CAFile, Logger: n.log,
 		}
-		n.add(func(ctx context.Context) error { return check.Run(ctx, elector.SetHealthy) })
+		n.add(func(ctx context.Context) error {
+			return check.Run(ctx, func(healthy bool) { n.fitness.refuse(elector, "health", !healthy) })
+		})
 	}
 	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
-		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.elected(), Logger: n.log,
+		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.elected(), Labels: n.labels, Logger: n.log,
 	})
 	return nil
 }
@@ -347,7 +368,8 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 	}
 	c := n.cfg.Services
 	n.reporter = agent.NewReporter(agent.ReporterConfig{
-		Node: n.cfg.Node.Name, Client: client, Events: recorder, Single: n.elected(), LeaveStatus: c.LeaveStatus, Logger: n.log,
+		Node: n.cfg.Node.Name, Client: client, Events: recorder, Single: n.elected(), LeaveStatus: c.LeaveStatus,
+		Metrics: n.counts, Logger: n.log,
 	})
 	n.add(n.reporter.Run)
 	n.services = agent.NewServices(agent.ServicesConfig{
@@ -360,25 +382,9 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 		},
 		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
 		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink, StayAtStop: !n.elected(),
-		Reporter: n.reporter, Leaving: n.leaving, Logger: n.log,
+		Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: func(reason string) { n.fitness.yield("node", reason) }, Logger: n.log,
 	})
 	return nil
-}
-
-// leaving hands over what this node holds while it is cordoned or tainted.
-func (n *node) leaving(reason string) {
-	if reason == "" {
-		n.log.Info("node serves again")
-	} else {
-		n.log.Info("handing over", "reason", reason)
-	}
-	for _, e := range n.electors {
-		if reason == "" {
-			e.Resume()
-		} else {
-			e.Yield()
-		}
-	}
 }
 
 // events returns what tells users on their own objects.

@@ -1,18 +1,110 @@
 package main
 
 import (
-	"errors"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"daymark/internal/agent"
 )
 
 func statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var from string
+	var raw bool
+	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what the agent on this node holds",
+		Short: "Show what the agent on this node holds, and why it does not hold the rest",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("the agent is not built into this version yet")
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			body, err := fetch(cmd.Context(), "http://"+from+"/vips")
+			if err != nil {
+				return err
+			}
+			if raw {
+				_, err = cmd.OutOrStdout().Write(body)
+				return err
+			}
+			var v agent.View
+			if err := json.Unmarshal(body, &v); err != nil {
+				return fmt.Errorf("reading the agent's answer: %w", err)
+			}
+			return printStatus(cmd.OutOrStdout(), v)
 		},
 	}
+	cmd.Flags().StringVar(&from, "from", "127.0.0.1:2112", "where the agent listens: its prometheus_server")
+	cmd.Flags().BoolVar(&raw, "json", false, "print the agent's answer as it is")
+	return cmd
+}
+
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking the agent: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the agent: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("asking the agent: %s says %s", url, resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+}
+
+// printStatus prints v as tables.
+func printStatus(w io.Writer, v agent.View) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	row := func(cells ...string) { fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t")) }
+	fmt.Fprintf(w, "node %s, mode %s\n\n", v.Node, v.Mode)
+	row("ADDRESS", "LINK", "PHASE", "FOR", "UNTIL", "PROBLEM")
+	for _, a := range v.Addresses {
+		until := "-"
+		if a.Until != nil {
+			until = a.Until.Sub(v.At).Round(100 * time.Millisecond).String()
+		}
+		row(a.Address, a.Link, string(a.Phase), v.At.Sub(a.Since).Round(time.Second).String(), until, a.Problem)
+	}
+	if len(v.Services) > 0 {
+		row("")
+		row("SERVICE", "ADDRESSES", "HERE", "REASON")
+		for _, s := range v.Services {
+			here := "no"
+			if s.Held {
+				here = "yes"
+			}
+			row(s.Service, strings.Join(s.Addresses, ","), here, s.Reason)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return printRooms(w, v.Rooms)
+}
+
+// printRooms prints what the announcers and electors tell of themselves.
+func printRooms(w io.Writer, rooms map[string]any) error {
+	names := make([]string, 0, len(rooms))
+	for name := range rooms {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		text, err := json.MarshalIndent(rooms[name], "", "  ")
+		if err != nil {
+			return fmt.Errorf("printing %s: %w", name, err)
+		}
+		fmt.Fprintf(w, "\n%s: %s\n", name, text)
+	}
+	return nil
 }

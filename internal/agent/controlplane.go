@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type ControlPlaneConfig struct {
 	Preserve bool
 	// StayAtStop leaves the addresses as they are when Run ends; see [ServicesConfig.StayAtStop].
 	StayAtStop bool
+	Labels     *Labels // may be nil
 	Logger     *slog.Logger
 }
 
@@ -43,15 +45,16 @@ type ControlPlane struct {
 	mu        sync.Mutex // guards the fields below
 	addresses []vip.Address
 	right     election.Right
-	held      bool             // right is one
-	kept      bool             // the right was lost and the addresses are preserved
-	spoken    bool             // Apply was called
-	passed    map[vip.Key]bool // addresses whose successor was heard
+	held      bool                // right is one
+	kept      bool                // the right was lost and the addresses are preserved
+	spoken    bool                // Apply was called
+	passed    map[vip.Key]bool    // addresses whose successor was heard
+	here      map[netip.Addr]bool // addresses that are held
 }
 
 // NewControlPlane returns a ControlPlane that does nothing before Run.
 func NewControlPlane(cfg ControlPlaneConfig) *ControlPlane {
-	return &ControlPlane{cfg: cfg, passed: make(map[vip.Key]bool)}
+	return &ControlPlane{cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool)}
 }
 
 // Run serves until ctx ends, then hands the addresses over or gives them back.
@@ -116,6 +119,25 @@ func (c *ControlPlane) wantsLocked() []Want {
 		out = append(out, w)
 	}
 	return out
+}
+
+// Changed takes in what became of addresses; it is called by the holder's [HolderConfig.Changed].
+func (c *ControlPlane) Changed(states []State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range states {
+		if !slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Key() == s.Address.Key() }) {
+			continue
+		}
+		if s.Phase == Held {
+			c.here[s.Address.Prefix.Addr()] = true
+		} else {
+			delete(c.here, s.Address.Prefix.Addr())
+		}
+	}
+	if c.cfg.Labels != nil {
+		c.cfg.Labels.SetControlPlane(slices.Collect(maps.Keys(c.here)))
+	}
 }
 
 // Passed takes in that the successor of an address was heard. Once that is so for all of them, they are let go.

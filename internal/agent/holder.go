@@ -42,6 +42,7 @@ type HolderConfig struct {
 	// Changed is told the phase of each address whenever it changes, in order, by the holder's goroutine; it returns soon.
 	// May be nil.
 	Changed func([]State)
+	Metrics *Metrics // may be nil
 	Logger  *slog.Logger
 }
 
@@ -52,6 +53,7 @@ type HolderConfig struct {
 type Holder struct {
 	cfg  HolderConfig
 	wake chan struct{}
+	over chan struct{} // closed when Run returned
 
 	mu      sync.Mutex // guards the fields below
 	wants   map[string][]Want
@@ -85,6 +87,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 	return &Holder{
 		cfg:     cfg,
 		wake:    make(chan struct{}, 1),
+		over:    make(chan struct{}),
 		wants:   make(map[string][]Want),
 		states:  make(map[vip.Key]State),
 		present: make(map[vip.Key]bool),
@@ -123,8 +126,13 @@ func (h *Holder) Await(ctx context.Context, version uint64) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-h.over:
+		return errOver
 	}
 }
+
+// errOver is what waiting for a holder that has ended comes to.
+const errOver = sentinel("the holder has ended")
 
 func (h *Holder) poke() {
 	select {
@@ -133,8 +141,9 @@ func (h *Holder) poke() {
 	}
 }
 
-// Run holds until ctx ends. What is held then stays on the links: who wants it gone sets empty wants before.
+// Run holds until ctx ends; it is called once. What is held then stays on the links: who wants it gone sets empty wants before.
 func (h *Holder) Run(ctx context.Context) error {
+	defer close(h.over)
 	defer h.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -170,6 +179,7 @@ func (h *Holder) round(ctx context.Context) time.Duration {
 	h.noteProbes(found, now)
 	p := h.plan(ctx, wants, now)
 	problems, removal := h.carryOut(ctx, p)
+	h.cfg.Metrics.applied(now)
 	h.finish(version, removal)
 	h.publish(p, problems, now)
 

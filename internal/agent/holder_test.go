@@ -36,7 +36,7 @@ func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 		change(&cfg, r)
 	}
 	r.Holder = agent.NewHolder(cfg)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
 	t.Cleanup(func() {

@@ -34,19 +34,26 @@ type Event struct {
 
 // report makes the report of one Service and gives it to the reporter.
 func (s *Services) report(name Name) {
-	if s.cfg.Reporter == nil {
-		return
-	}
 	svc := s.objects.service(name)
 	if svc == nil {
+		s.label(name, nil)
 		s.cfg.Reporter.Forget(name)
 		return
 	}
-	s.cfg.Reporter.Put(name, s.reportOf(name, svc))
+	r, held := s.reportOf(name, svc)
+	s.label(name, held)
+	s.cfg.Reporter.Put(name, r)
 }
 
-func (s *Services) reportOf(name Name, svc *corev1.Service) Report {
-	r := Report{Service: svc}
+func (s *Services) label(name Name, held []netip.Addr) {
+	if s.cfg.Labels != nil {
+		s.cfg.Labels.SetService(name, held)
+	}
+}
+
+// reportOf returns what is to be said about a Service, and those of its addresses that are held here.
+func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []netip.Addr) {
+	r = Report{Service: svc}
 	wish, wished := s.groups.wishes[name]
 	reason, troubled := s.reasons[name]
 	if troubled && s.speaks() && reason.Name != "NoAddress" {
@@ -57,14 +64,13 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) Report {
 	}
 	if !wished || !wish.Active {
 		r.Cleared = !wished
-		return r
+		return r, nil
 	}
 	g := s.groups.of[name]
 	right, mine := s.sideOf(g).rights[g.Claim.Name]
 	if !mine || right.Passing {
-		return r
+		return r, nil
 	}
-	var held []netip.Addr
 	var troubles []string
 	waiting := false
 	for _, a := range wish.Addresses {
@@ -91,7 +97,7 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) Report {
 	}
 	r.Holds = len(held) > 0 && !waiting
 	r.Ingress = ingress(svc, held)
-	return r
+	return r, held
 }
 
 // placed returns the key under which the holder has the address of a.

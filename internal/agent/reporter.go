@@ -24,6 +24,9 @@ import (
 // reportsAtOnce bounds the requests in flight that tell the API server what is held.
 const reportsAtOnce = 8
 
+// patience is how long a Service may be held by nobody without a word, since its endpoints come a little later than itself.
+const patience = 2 * time.Second
+
 // ReporterConfig is what a [Reporter] works with.
 type ReporterConfig struct {
 	Node   string
@@ -34,6 +37,7 @@ type ReporterConfig struct {
 	Single bool
 	// LeaveStatus means that status.loadBalancer is not written (disable_service_updates).
 	LeaveStatus bool
+	Metrics     *Metrics // may be nil
 	Logger      *slog.Logger
 }
 
@@ -70,8 +74,12 @@ func (r *Reporter) Put(name Name, report Report) {
 		r.reports[name] = report
 	}
 	r.mu.Unlock()
-	if !idle {
+	switch {
+	case idle:
+	case report.Holds || report.Cleared || report.Event.Type == corev1.EventTypeWarning:
 		r.queue.Add(name)
+	default:
+		r.queue.AddAfter(name, patience)
 	}
 }
 
@@ -136,6 +144,7 @@ func (r *Reporter) write(ctx context.Context, name Name) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := r.send(ctx, name, change)
+	r.cfg.Metrics.reported(err)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

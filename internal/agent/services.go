@@ -48,6 +48,8 @@ type ServicesConfig struct {
 	// Detached announces addresses without putting them on a link.
 	Detached bool
 	Reporter *Reporter
+	Labels   *Labels  // may be nil
+	Metrics  *Metrics // may be nil
 	// Leaving is called when this node should hand over what it holds, with the reason, and with "" when it needn't any
 	// more. May be nil.
 	Leaving func(reason string)
@@ -166,6 +168,7 @@ func (s *Services) follow(ctx context.Context, o *objects) error {
 func (s *Services) handle(n news) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.cfg.Metrics.decided(time.Now())
 	names := n.names
 	if n.facts && s.refreshFacts() || n.all {
 		for _, name := range s.objects.names() {
@@ -365,6 +368,7 @@ func (s *Services) Conflict(addr netip.Addr, who string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, g := s.holdingLocked(addr); g != nil {
+		s.cfg.Metrics.conflict()
 		s.foreign[addr] = foreign{who, time.Now()}
 		s.inbox.claims([]string{g.Claim.Name})
 	}

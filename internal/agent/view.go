@@ -122,7 +122,7 @@ func (c *ControlPlane) Ready() error {
 	return nil
 }
 
-var (
+const (
 	errNotRead    = sentinel("Services, EndpointSlices and Nodes are not all read from the API server yet")
 	errNotElected = sentinel("the election has not decided yet")
 	errNoAddress  = sentinel("the control plane's address is not known yet")

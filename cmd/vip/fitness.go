@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"daymark/internal/datapath"
+	"daymark/internal/election"
+)
+
+// fitness joins the reasons for which this node should hand over what it holds, or must not hold it at all. Its zero value
+// has none. Safe for concurrent use.
+type fitness struct {
+	mu       sync.Mutex
+	electors []*election.Healthy
+	yields   map[string]string // why, by who says it
+	refusals map[*election.Healthy]map[string]bool
+}
+
+func (f *fitness) add(e *election.Healthy) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.electors = append(f.electors, e)
+}
+
+// yield takes in that who wants everything handed over, for a reason; "" for no longer.
+func (f *fitness) yield(who, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := len(f.yields) > 0
+	if f.yields == nil {
+		f.yields = make(map[string]string)
+	}
+	if reason == "" {
+		delete(f.yields, who)
+	} else {
+		f.yields[who] = reason
+	}
+	now := len(f.yields) > 0
+	if now == before {
+		return
+	}
+	for _, e := range f.electors {
+		if now {
+			e.Yield()
+		} else {
+			e.Resume()
+		}
+	}
+}
+
+// refuse takes in that an elector must not hold anything, as who says, or may again. A nil elector means all.
+func (f *fitness) refuse(only *election.Healthy, who string, refused bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.electors {
+		if only != nil && e != only {
+			continue
+		}
+		if f.refusals == nil {
+			f.refusals = make(map[*election.Healthy]map[string]bool)
+		}
+		if f.refusals[e] == nil {
+			f.refusals[e] = make(map[string]bool)
+		}
+		if refused {
+			f.refusals[e][who] = true
+		} else {
+			delete(f.refusals[e], who)
+		}
+		e.SetHealthy(len(f.refusals[e]) == 0)
+	}
+}
+
+// watchLinks hands over when the link that holds addresses loses its carrier, which nobody else may notice as soon; and gives
+// everything up when it stays so.
+func (n *node) watchLinks(ctx context.Context) error {
+	var timer *time.Timer
+	err := n.kernel.WatchLinks(ctx, func(links []datapath.Link) {
+		down := n.downLink(links)
+		switch {
+		case down != "" && timer == nil:
+			n.log.Warn("handing over", "reason", "link down", "link", down)
+			n.fitness.yield("link", down)
+			timer = n.giveUp(n.log.With("link", down))
+		case down == "" && timer != nil:
+			timer.Stop()
+			timer = nil
+			n.log.Info("link serves again")
+			n.fitness.refuse(nil, "link", false)
+			n.fitness.yield("link", "")
+		}
+	})
+	if timer != nil {
+		timer.Stop()
+	}
+	return err
+}
+
+// downLink returns the first of the links for addresses that can't carry traffic, or "".
+func (n *node) downLink(links []datapath.Link) string {
+	for _, name := range []string{n.cfg.Links.ControlPlane, n.cfg.Links.Services} {
+		i := slices.IndexFunc(links, func(l datapath.Link) bool { return l.Name == name })
+		if name != AutoLink && (i < 0 || !links[i].Usable()) {
+			return name
+		}
+	}
+	return ""
+}
+
+// giveUp gives up everything after the configured time (vip_loseleadership_timeout_seconds), if there is one.
+func (n *node) giveUp(log *slog.Logger) *time.Timer {
+	after := n.cfg.Election.GiveUpAfter
+	if after == 0 {
+		return time.NewTimer(time.Hour) // only its presence counts
+	}
+	return time.AfterFunc(after, func() {
+		log.Warn("giving up", "reason", "link stays down", "after", after)
+		n.fitness.refuse(nil, "link", true)
+	})
+}
