@@ -59,7 +59,7 @@ func TestObserverSeesWhoAnswers(t *testing.T) {
 
 // TestObserverTellsAnnouncements has the kernel announce and detect.
 func TestObserverTellsAnnouncements(t *testing.T) {
-	lab, lan := netns.Lan(t, "a")
+	lab, lan := netns.Lan(t, "a", "b") // b hears a's announcements, and is not to be taken for their source
 	a, o, vip := lab.Host("a"), lan.Observer(), lan.Addr(100)
 	require.NoError(t, a.AddAddr(netip.PrefixFrom(vip, 32), "eth0"))
 	// arp_notify: the kernel announces when the link comes up.
@@ -76,6 +76,11 @@ func TestObserverTellsAnnouncements(t *testing.T) {
 	addr := &netlink.Addr{IPNet: &net.IPNet{IP: free.AsSlice(), Mask: net.CIDRMask(64, 128)}}
 	require.NoError(t, a.Netlink().AddrAdd(link, addr))
 	require.Value(o.Wait(t.Context(), free, since, func(f netns.Answer) bool { return f.Kind == netns.Detection }))(t)
+	for _, addr := range []netip.Addr{vip, free} {
+		if got := o.History(addr, since); len(got.By("a")) != len(got) {
+			t.Errorf("frames by others than a:\n%s", got)
+		}
+	}
 }
 
 func TestHistory(t *testing.T) {
@@ -117,9 +122,14 @@ func TestHistory(t *testing.T) {
 func TestSummarize(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
 	answers := []netns.Reached{{Asked: at(40), At: at(95), By: "b"}, {Asked: at(0), At: at(5), By: "a"}, {Asked: at(10), At: at(15), By: "a"}}
-	got := netns.Summarize(answers, []time.Time{at(20), at(30), at(200)}, at(0), at(100))
-	want := netns.Outage{Answered: 3, Lost: 2, Longest: 80 * time.Millisecond, From: at(15), By: []string{"a", "b"}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+	failed := []time.Time{at(20), at(30), at(200)}
+	for until, want := range map[int]netns.Outage{
+		100: {Answered: 3, Lost: 2, Longest: 80 * time.Millisecond, From: at(15), By: []string{"a", "b"}},
+		90:  {Answered: 2, Lost: 2, Longest: 75 * time.Millisecond, From: at(15), By: []string{"a"}},
+		195: {Answered: 3, Lost: 2, Longest: 100 * time.Millisecond, From: at(95), By: []string{"a", "b"}},
+	} {
+		if diff := cmp.Diff(want, netns.Summarize(answers, failed, at(0), at(until))); diff != "" {
+			t.Errorf("until %d ms: %s", until, diff)
+		}
 	}
 }
