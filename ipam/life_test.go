@@ -87,6 +87,13 @@ func TestStoriesOfRequests(t *testing.T) {
 			ask shop/f                : exhausted: no free IPv4 address in pool global (3 of 3 used)
 			exclude                   : wakes shop/c shop/f
 			ask shop/f                : 10.0.0.2@global`,
+		"the longest prefix says what excludes": `
+			pools cidr-global=10.0.0.0/24
+			exclude 10.0.0.0/28=pods 10.0.0.5/32=node-a 10.0.0.4/30=nodes
+			ask shop/a want=10.0.0.5  : excluded: 10.0.0.5 is excluded: node-a
+			ask shop/a want=10.0.0.6  : excluded: 10.0.0.6 is excluded: nodes
+			ask shop/a want=10.0.0.9  : excluded: 10.0.0.9 is excluded: pods
+			ask shop/a                : 10.0.0.16@global`,
 	} {
 		t.Run(name, func(t *testing.T) { tell(t, story) })
 	}

@@ -121,6 +121,38 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// TestSpansThatPassABound lets each span in turn swallow the next one and then begin beyond where that began, which is past the bounds that
+// nodes have for their neighbours; then nodes are joined.
+func TestSpansThatPassABound(t *testing.T) {
+	const n = 20_000
+	for first := range uint64(2) {
+		var s addressSet
+		for i := range uint64(n) {
+			s.spans.Put(10*i+10, 10*i+10)
+		}
+		for i := first; i+1 < n; i += 2 {
+			lo := 10*i + 10
+			s.spans.Delete(lo + 10)
+			s.spans.Replace(lo, lo, lo+18)
+			s.spans.Replace(lo, lo+15, lo+18)
+		}
+		s.want = s.spans.All()
+		if !slices.IsSortedFunc(s.want, func(a, b [2]uint64) int { return int(a[0]) - int(b[0]) }) {
+			t.Fatal("out of order")
+		}
+		for _, i := range rand.New(rand.NewPCG(first, 3)).Perm(len(s.want))[:len(s.want)-50] {
+			lo := 10 * uint64(i)
+			if at := s.index(lo); at >= 0 {
+				s.spans.Delete(s.want[at][0])
+				s.want = slices.Delete(s.want, at, at+1)
+			}
+			for _, x := range []uint64{lo, lo + 500, 2 * lo} {
+				s.check(t, x)
+			}
+		}
+	}
+}
+
 func TestSpansStayFlat(t *testing.T) {
 	var s addressSet
 	random := rand.New(rand.NewPCG(1, 1))
