@@ -28,10 +28,10 @@ func TestLifetimeEndsBeforeTheRight(t *testing.T) {
 		time.Second:             1,
 		1999 * time.Millisecond: 1,
 		2 * time.Second:         2,
-		3 * time.Second:         2,
-		3051 * time.Millisecond: 2,
-		4050 * time.Millisecond: 3,
-		4990 * time.Millisecond: 3, // a lease of 5 s, renewed a moment ago
+		3 * time.Second:         3,
+		4 * time.Second:         3, // a lease of 5 s, whose renewal took a second
+		4990 * time.Millisecond: 3, // one just renewed
+		5051 * time.Millisecond: 4,
 		15 * time.Second:        13,
 	} {
 		if got := datapath.Lifetime(left); got != want {

@@ -42,10 +42,11 @@ func (o op) String() string {
 // lifetime returns the valid_lft, in whole seconds, for a right that ends in left; 0 means that none is short enough.
 //
 // The kernel checks lifetimes at most once a second (ADDRCONF_TIMER_FUZZ_MAX, net/ipv4/devinet.c and net/ipv6/addrconf.c):
-// when something else made it check just before, an address lives up to a second longer than its valid_lft. Where at least
-// two seconds remain this second is kept off; a right that is shorter takes the risk rather than flap.
+// when something else made it check just before, an address lives up to a second longer than its valid_lft. So a second is
+// kept off where three remain after that, as with a lease of 5 s just renewed. A shorter right takes the risk, since an
+// address that went before a slow renewal came would be the worse fault.
 func lifetime(left time.Duration) uint32 {
-	const late, least = 1050 * time.Millisecond, 2
+	const late, least = 1050 * time.Millisecond, 3
 	if sure := (left - late) / time.Second; sure >= least {
 		return uint32(min(sure, time.Duration(forever-1)))
 	}
