@@ -70,9 +70,11 @@ func (r *router) stop(keep bool) {
 
 func (r *router) add(ctx context.Context, s session) error {
 	if err := r.addNextHops(ctx, s); err != nil {
+		_ = r.removeNextHops(ctx, s) // what there is of them: all is tried again
 		return fmt.Errorf("setting next hops for peer %s: %w", s.name, err)
 	}
 	if err := r.server.AddPeer(ctx, &api.AddPeerRequest{Peer: r.peer(s)}); err != nil {
+		_ = r.removeNextHops(ctx, s)
 		return fmt.Errorf("adding peer %s: %w", s.name, err)
 	}
 	return nil

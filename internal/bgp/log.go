@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"log/slog"
+	"strings"
 )
 
 // gobgpHandler passes GoBGP's log on as ours: a level lower, since what it calls news is none for an operator, and with our keys. What it says of an
@@ -37,6 +38,7 @@ func (h gobgpHandler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	out := slog.NewRecord(r.Time, level, r.Message, r.PC)
 	peer := h.peer
+	var code, subcode int64
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
 		case "Key":
@@ -46,11 +48,24 @@ func (h gobgpHandler) Handle(ctx context.Context, r slog.Record) error {
 				h.tell(peer, a.Value.String())
 			}
 			out.AddAttrs(slog.String("err", a.Value.String()))
+		case "Code":
+			code = a.Value.Int64()
+		case "Subcode":
+			subcode = a.Value.Int64()
 		case "State":
 			out.AddAttrs(slog.String("state", a.Value.String()))
 		}
 		return true
 	})
+	if code != 0 && peer != "" {
+		who := "the router says: "
+		if strings.HasPrefix(r.Message, "sent") {
+			who = "told the router: "
+		}
+		why := who + notification(code, subcode)
+		h.tell(peer, why)
+		out.AddAttrs(slog.String("err", why))
+	}
 	if !h.next.Enabled(ctx, level) {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (r *router) removeNextHops(ctx context.Context, s session) error {
 		if err := r.server.DeletePolicyAssignment(ctx, &api.DeletePolicyAssignmentRequest{Assignment: exportAssignment(p)}); err != nil {
 			return err
 		}
-		if err := r.server.DeletePolicy(ctx, &api.DeletePolicyRequest{Policy: p}); err != nil {
+		if err := r.server.DeletePolicy(ctx, &api.DeletePolicyRequest{Policy: p, All: true}); err != nil {
 			return err
 		}
 	}

@@ -149,7 +149,7 @@ func (s *states) started(w session) {
 func (s *states) reason(peer, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.findLocked(peer); p != nil && (!p.Established() || why != "") {
+	if p := s.findLocked(peer); p != nil {
 		p.Reason = why
 	}
 }
@@ -182,9 +182,7 @@ func (s *states) changed(neighbor netip.Addr, state, why string) {
 		s.log.Info("session up", "peer", p.Peer, "asn", p.ASN)
 		s.sendLocked(SessionEvent{Peer: p.Peer, Up: true})
 	case was && !is:
-		s.downLocked(p, cmp.Or(p.Reason, why))
-	case !is && why != "":
-		p.Reason = why
+		s.downLocked(p, cmp.Or(p.Reason, why, "the session ended"))
 	}
 }
 

@@ -27,13 +27,9 @@ func stateName(s packet.FSMState) string {
 	return strings.ToLower(strings.TrimPrefix(s.String(), "BGP_FSM_"))
 }
 
-// reason says in words why a session is not up; nothing for steps on the way there.
+// reason says in words why a session is not up; nothing for steps on the way there, and for what the log says better.
 func reason(p apiutil.PeerState) string {
 	switch p.DisconnectReason {
-	case api.PeerState_DISCONNECT_REASON_UNSPECIFIED, api.PeerState_DISCONNECT_REASON_IDLE_TIMER_EXPIRED:
-		return ""
-	case api.PeerState_DISCONNECT_REASON_BAD_PEER_AS:
-		return "the router's AS is not the configured one"
 	case api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED:
 		return "hold timer expired: nothing heard from the router"
 	case api.PeerState_DISCONNECT_REASON_READ_FAILED:
@@ -45,5 +41,5 @@ func reason(p apiutil.PeerState) string {
 	case api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART:
 		return "the router restarts"
 	}
-	return p.DisconnectMessage
+	return ""
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,63 +12,25 @@ import (
 
 	"daymark/test/netns"
 	"daymark/test/require"
+	"daymark/test/router"
 )
 
-const frrPrograms = "/usr/lib/frr"
-
-// frr is an FRR router on a host.
+// frr is an FRR router of a test.
 type frr struct {
-	t    *testing.T
-	host *netns.Host
-	dir  string
+	*router.FRR
+	t *testing.T
 }
 
-// startFRR runs zebra, bgpd and bfdd with one configuration.
+// startFRR runs a router on a host; its configuration begins with what docs/bgp.md says of defaults.
 func startFRR(t *testing.T, host *netns.Host, config string) *frr {
 	t.Helper()
-	if _, err := os.Stat(frrPrograms + "/bgpd"); err != nil {
-		require.Missing(t, "frr is not installed: `make test-deps` installs it")
-	}
-	f := &frr{t: t, host: host, dir: filepath.Join(os.TempDir(), "frr-"+host.Name())}
-	require.NoError(t, os.MkdirAll(f.dir, 0o777))
-	require.NoError(t, os.Chmod(f.dir, 0o777))
-	require.NoError(t, host.Forward())
-	// FRR takes its user only if that is in the group of its terminals.
-	require.NoError(t, host.WriteFile("/etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\n")))
-	require.NoError(t, host.WriteFile("/etc/group", []byte("root:x:0:\nfrrvty:x:0:root\n")))
-	file := filepath.Join(f.dir, "frr.conf")
-	require.NoError(t, os.WriteFile(file, []byte("frr defaults datacenter\n"+config), 0o666))
-	for _, daemon := range []string{"zebra", "bfdd", "bgpd"} {
-		args := []string{
-			frrPrograms + "/" + daemon, "-f", file, "-i", filepath.Join(f.dir, daemon+".pid"), "-z", filepath.Join(f.dir, "zserv.api"),
-			"--vty_socket", f.dir, "-u", "root", "-g", "root", "-A", "127.0.0.1", "--log", "stdout",
-		}
-		if daemon == "bfdd" {
-			args = append(args, "--bfdctl", filepath.Join(f.dir, "bfdd.sock"))
-		}
-		require.NoError(t, host.Command(args...).Start())
-		f.waitFor(daemon)
-	}
-	return f
-}
-
-func (f *frr) waitFor(daemon string) {
-	f.t.Helper()
-	eventually(f.t, 10*time.Second, daemon+" answers", func() bool {
-		_, err := os.Stat(filepath.Join(f.dir, daemon+".vty"))
-		return err == nil
-	})
+	router.RequireFRR(t)
+	return &frr{require.Value(router.StartFRR(t.Context(), host, "frr defaults datacenter\n"+config))(t), t}
 }
 
 func (f *frr) vtysh(commands ...string) string {
 	f.t.Helper()
-	args := []string{"vtysh", "--vty_socket", f.dir}
-	for _, c := range commands {
-		args = append(args, "-c", c)
-	}
-	out, err := f.host.Run(f.t.Context(), args...)
-	require.NoError(f.t, err)
-	return string(out)
+	return require.Value(f.Run(f.t.Context(), commands...))(f.t)
 }
 
 // frrPath is one path of a prefix in FRR's table.
@@ -80,7 +40,7 @@ type frrPath struct {
 	Bestpath  any
 	Metric    *uint32
 	LocPrf    *uint32
-	Path      string
+	Aspath    struct{ String string }
 	Stale     bool
 	Community struct{ String string }
 	Large     struct{ String string } `json:"largeCommunity"`
@@ -96,7 +56,7 @@ type frrPath struct {
 func (f *frr) paths(prefix string) []frrPath {
 	f.t.Helper()
 	var out struct{ Paths []frrPath }
-	require.NoError(f.t, json.Unmarshal([]byte(f.vtysh(fmt.Sprintf("show bgp %s unicast %s json", afi(prefix), prefix))), &out))
+	require.NoError(f.t, f.Show(f.t.Context(), fmt.Sprintf("show bgp %s unicast %s json", afi(prefix), prefix), &out))
 	return out.Paths
 }
 

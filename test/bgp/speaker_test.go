@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,3 +126,16 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 		}
 	}
 }
+
+func netipPrefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
+
+func grepLine(text, word string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, word) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+func netipAddr(text string) netip.Addr { return netip.MustParseAddr(text) }
