@@ -142,6 +142,10 @@ func TestManifestsOfKubeVIPLoad(t *testing.T) {
 	}
 }
 
+func TestDownLinkMayBeAllowed(t *testing.T) {
+	load(t, vip.Sources{Environ: least("vip_interface=eth1", "vip_allow_interface_not_up=true"), Host: bed("")})
+}
+
 // TestTogether has settings that are wrong in each other's company only.
 func TestTogether(t *testing.T) {
 	arp, bgp := "vip_arp=1 cp_enable=1 address=192.0.2.10", "bgp_enable=1 svc_enable=1 bgp_peers=192.0.2.1:65000"
@@ -168,6 +172,8 @@ func TestTogether(t *testing.T) {
 		"peer twice":     {bgp + " bgp_peeraddress=192.0.2.1", "peer 192.0.2.1 is given twice"},
 		"health":         {arp + " control_plane_health_check_address=https://[::1]:6443/livez control_plane_health_check_timeout_seconds=9", "longer than the time to the next"},
 		"kubeconfig":     {arp + " k8s_config_file=/x INCLUSTER", "--inCluster"},
+		"loopback":       {arp + " vip_interface=lo", "nobody hears ARP and NDP"},
+		"link down":      {arp + " vip_interface=eth1", `vip_interface="eth1" (environment vip_interface): the link is down`},
 		"link":           {arp + " vip_servicesinterface=eth7", `vip_servicesinterface="eth7" (environment vip_servicesinterface): no such link`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -210,8 +210,6 @@ type Services struct {
 	AllowedCIDRs []netip.Prefix
 	// PortMapping opens the ports on the gateway by UPnP, for Services annotated so.
 	PortMapping bool
-	// Debounce is how long changes of a Service are collected before it is looked at.
-	Debounce time.Duration
 }
 
 // Class is which values of spec.loadBalancerClass are served.
@@ -228,8 +226,6 @@ type Class struct {
 type ARP struct {
 	// Refresh is the period in which held addresses are announced again.
 	Refresh time.Duration
-	// SkipDAD puts IPv6 addresses on the link without duplicate address detection.
-	SkipDAD bool
 }
 
 // BGP is for [ModeBGP].

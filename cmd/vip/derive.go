@@ -10,7 +10,7 @@ import (
 // serviceAccountNamespace is where Kubernetes tells a pod its namespace.
 const serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// ThisHost returns the machine that the program runs on. Links are not checked unless LinkExists is filled in.
+// ThisHost returns the machine that the program runs on. Links are not checked unless LinkUp is filled in.
 func ThisHost() Host { return Host{Name: os.Hostname, ReadFile: os.ReadFile} }
 
 // fallback returns the text of the default of s, which may depend on the host.

@@ -19,14 +19,14 @@ func fromFile(text string) (vip.Loaded, error) {
 
 func TestFileByAnyName(t *testing.T) {
 	want := load(t, vip.Sources{Host: bed(""), Environ: []string{
-		"vip_arp=true", "svc_enable=true", "vip_interface=lo", "vip_leaseduration=15", "vip_renewdeadline=10",
+		"vip_arp=true", "svc_enable=true", "vip_interface=eth2", "vip_leaseduration=15", "vip_renewdeadline=10",
 		`vip_leaseannotations={"a":"1"}`, "svc_allowed_cidrs=192.0.2.0/24,198.51.100.0/24",
 	}}).Config
 	for name, text := range map[string]string{
 		"environment": `
 vip_arp: true
 svc_enable: true
-vip_interface: lo
+vip_interface: eth2
 vip_leaseduration: 15
 vip_renewdeadline: 10
 vip_leaseannotations: {a: "1"}
@@ -35,7 +35,7 @@ svc_allowed_cidrs: [192.0.2.0/24, 198.51.100.0/24]
 		"flags": `
 Arp: true
 services: "true"
-interface: lo
+interface: eth2
 leaseDuration: "15"
 leaseRenewDuration: 10
 vip_leaseannotations: '{"a":"1"}'
@@ -45,13 +45,13 @@ port: null
 		"kube-vip's own": `
 enableARP: true
 enableServices: true
-interface: lo
+interface: eth2
 leaseDuration: 15
 renewDeadline: 10
 leaseAnnotations: {a: "1"}
 servicesAllowedCIDRs: [192.0.2.0/24, 198.51.100.0/24]
 `,
-		"JSON": `{"vip_arp":true,"svc_enable":true,"vip_interface":"lo","vip_leaseduration":15,"vip_renewdeadline":10,
+		"JSON": `{"vip_arp":true,"svc_enable":true,"vip_interface":"eth2","vip_leaseduration":15,"vip_renewdeadline":10,
 "vip_leaseannotations":{"a":"1"},"svc_allowed_cidrs":["192.0.2.0/24","198.51.100.0/24"]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +158,7 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("bgp_enable=1\nsvc_enable=T\nbgp_peers=192.0.2.1:65000:a b:3\nbgp_communities=no-export,1:2\nbgp_med=4\nprometheus_server=")
 	f.Fuzz(func(t *testing.T, text string) {
 		host := bed("")
-		host.LinkExists = nil
+		host.LinkUp = nil
 		got, err := vip.Load(vip.Sources{Environ: strings.Split(text, "\n"), Host: host})
 		if err == nil {
 			sameFromEnvironment(t, got)
@@ -173,7 +173,7 @@ func sameFromEnvironment(t *testing.T, first vip.Loaded) {
 		environ = append(environ, e.Name+"="+e.Value)
 	}
 	host := bed("")
-	host.LinkExists = nil
+	host.LinkUp = nil
 	again, err := vip.Load(vip.Sources{Environ: environ, Host: host})
 	if err != nil {
 		t.Fatalf("%q: %v", environ, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,8 +14,9 @@ type Host struct {
 	Name func() (string, error)
 	// ReadFile reads a whole file.
 	ReadFile func(path string) ([]byte, error)
-	// LinkExists returns nil when a network interface has that name. When LinkExists is nil, links are not checked.
-	LinkExists func(name string) error
+	// LinkUp reports whether the network interface of that name is up (IFF_UP), or that there is none. When LinkUp is nil,
+	// links are not checked.
+	LinkUp func(name string) (bool, error)
 }
 
 // Sources is where settings come from, beside the file that one of them names.
@@ -193,7 +195,7 @@ func (l *loader) followOldNames() {
 			case s.state == stateLater:
 				l.notice(g.name, "has no effect in this version", "")
 			case s.use == "":
-				l.notice(g.name, "is old and has no effect", "remove it")
+				l.notice(g.name, "has no effect", cmp.Or(s.help, "remove it"))
 			default:
 				l.notice(g.name, "is old", "use "+s.use)
 				g.old = true

@@ -27,11 +27,14 @@ func bed(file string) vip.Host {
 			}
 			return nil, fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
 		},
-		LinkExists: func(name string) error {
-			if name == "eth0" || name == "lo" {
-				return nil
+		LinkUp: func(name string) (bool, error) {
+			switch name {
+			case "eth0", "eth2", "lo":
+				return true, nil
+			case "eth1":
+				return false, nil
 			}
-			return errors.New("no such link")
+			return false, errors.New("no such link")
 		},
 	}
 }
@@ -126,14 +129,14 @@ func TestStrongestSourceWins(t *testing.T) {
 
 func TestFlagBeatsEnvironmentAndSaysSo(t *testing.T) {
 	src := vip.Sources{
-		Flags:   map[string]string{"INTERFACE": "lo", "port": "6443"},
+		Flags:   map[string]string{"INTERFACE": "eth2", "port": "6443"},
 		Environ: least("vip_interface=eth0", "port=06443"), Host: bed(""),
 	}
 	got := load(t, src)
-	if got.Config.Links.ControlPlane != "lo" {
+	if got.Config.Links.ControlPlane != "eth2" {
 		t.Errorf("link is %q", got.Config.Links.ControlPlane)
 	}
-	want := []string{"vip_interface: flag and environment disagree; the flag is used: flag --interface=lo, environment vip_interface=eth0"}
+	want := []string{"vip_interface: flag and environment disagree; the flag is used: flag --interface=eth2, environment vip_interface=eth0"}
 	if d := cmp.Diff(want, notices(got)); d != "" {
 		t.Error(d)
 	}
@@ -156,7 +159,7 @@ func TestNoticesForOldLaterAndUnknownNames(t *testing.T) {
 		"vip_arprate: unknown environment variable: did you mean vip_arpRate?",
 		"vip_cidr: is old: use vip_subnet",
 		"vip_address: is old: use address",
-		"vip_singlenode: is old and has no effect: remove it",
+		"vip_singlenode: has no effect: remove it",
 		"enable_service_security: has no effect in this version",
 	}
 	if d := cmp.Diff(want, notices(got)); d != "" {

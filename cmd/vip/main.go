@@ -84,11 +84,12 @@ func newLog(w io.Writer, level slog.Level) *slog.Logger {
 
 // checkingLinks makes Load ask this machine for the links that are named.
 func checkingLinks(src Sources) Sources {
-	src.Host.LinkExists = func(name string) error {
-		if _, err := net.InterfaceByName(name); err != nil {
-			return fmt.Errorf("no link has this name: %w", err)
+	src.Host.LinkUp = func(name string) (bool, error) {
+		link, err := net.InterfaceByName(name)
+		if err != nil {
+			return false, fmt.Errorf("no link has this name: %w", err)
 		}
-		return nil
+		return link.Flags&net.FlagUp != 0, nil
 	}
 	return src
 }

@@ -80,7 +80,7 @@ func (s setting) meaning() string {
 	case s.state == stateOld && s.use != "":
 		return "**old**: " + code(s.use)
 	case s.state == stateOld:
-		return "**old**: no effect"
+		return strings.TrimSuffix("**old**: no effect; "+s.help, "; ")
 	}
 	text := s.help
 	if strings.Contains(s.kind, "|") {

@@ -31,9 +31,9 @@ func execute(environ []string, args ...string) (stdout, stderr string, err error
 // samples has a valid text, other than the default, for every flag that the agent in ARP mode may have.
 func samples() map[string]string {
 	return map[string]string{
-		"log": "-4", "instanceName": "b", "interface": "lo", "serviceInterface": "auto", "allowInterfaceNotUp": "true",
+		"log": "-4", "instanceName": "b", "interface": "eth2", "serviceInterface": "auto", "allowInterfaceNotUp": "true",
 		"loInterfaceGlobalScope": "true", "vipSubnet": "24,64", "address": "192.0.2.10,2001:db8::10", "port": "7443",
-		"nodeName": "n1", "debounceTime": "2", "healthCheckPort": "8081", "prometheusHTTPServer": "", "k8sConfigPath": "/etc/k.conf",
+		"nodeName": "n1", "healthCheckPort": "8081", "prometheusHTTPServer": "", "k8sConfigPath": "/etc/k.conf",
 		"controlplane": "true", "autodetectcp": "true", "namespace": "lb", "dnsMode": "dual", "dhcpMode": "ipv4",
 		"dhcpBackoffAttempts": "0", "lbPort": "8443", "lbForwardingMethod": "masquerade",
 		"controlPlaneHealthCheckAddress": "https://127.0.0.1:6443/livez", "controlPlaneHealthCheckPeriodSeconds": "9",

@@ -16,9 +16,8 @@ func arpSettings() []setting {
 		{group: group, env: env("vip_arpRate"), file: env("arpBroadcastRate"), def: "3000",
 			help:    "milliseconds between two announcements of a held address; at least 500",
 			binding: bind(milliseconds(500, 3600000), func(c *Config) *time.Duration { return &c.ARP.Refresh })},
-		{group: group, env: env("vip_skipdad"), def: "false",
-			help:    "put IPv6 VIPs on the link without duplicate address detection",
-			binding: bind(boolean(), func(c *Config) *bool { return &c.ARP.SkipDAD })},
+		{group: group, env: env("vip_skipdad"), def: "false", state: stateOld,
+			help: "the kernel's detection is never waited for: a new address is probed for instead"},
 	}
 }
 

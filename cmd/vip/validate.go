@@ -150,18 +150,28 @@ func (l *loader) checkBGP() {
 	}
 }
 
-// checkLinks asks the host for each link that is named.
+// checkLinks wants links on which the mode works, and asks the host for each that is named.
 func (l *loader) checkLinks() {
-	if l.src.Host.LinkExists == nil {
+	for _, key := range []string{"vip_interface", "vip_servicesinterface"} {
+		if l.out.Config.Mode == ModeARP && l.value(key).plain == "lo" {
+			l.reject("nobody hears ARP and NDP on the loopback link: name the link to the network", key)
+		}
+	}
+	if l.src.Host.LinkUp == nil {
 		return
 	}
+	links := l.out.Config.Links
 	for _, key := range []string{"vip_interface", "vip_servicesinterface", "bgp_routerinterface", "bgp_sourceif"} {
 		v := l.value(key)
 		if v.plain == "" || v.plain == AutoLink && key == "vip_servicesinterface" {
 			continue
 		}
-		if err := l.src.Host.LinkExists(v.plain); err != nil {
+		up, err := l.src.Host.LinkUp(v.plain)
+		switch {
+		case err != nil:
 			l.reject(err.Error(), key)
+		case !up && !links.AllowDown && (key == "vip_interface" || key == "vip_servicesinterface"):
+			l.reject("the link is down; vip_allow_interface_not_up starts all the same", key)
 		}
 	}
 }
