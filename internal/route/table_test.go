@@ -171,6 +171,8 @@ func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 	ip(t, "-6 route del fd00::1 table 198")
 	expect(t, "198", want...)
 	ip(t, "link set r0 down") // the kernel drops them
+	expect(t, "198")
+	<-time.After(200 * time.Millisecond) // an attempt has failed meanwhile
 	ip(t, "link set r0 up")
 	expect(t, "198", want...)
 	ip(t, "link del r0")
