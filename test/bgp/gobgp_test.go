@@ -1,3 +1,0 @@
-package bgp_test
-
-func gobgpMain(string) int { return 0 }
