@@ -23,7 +23,7 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 	}
 	e := &electors{n: n, base: election.Config{
 		Namespace: n.cfg.Kubernetes.Namespace, Identity: n.cfg.Node.Name, Host: host, Timing: n.cfg.Election.Timing,
-		Client: leases, Log: n.log, Metrics: election.NewMetrics(n.metrics),
+		Client: leases, Log: n.log, Metrics: election.NewMetrics(n.metrics), Lock: election.LockHost,
 	}}
 	if !n.elected() {
 		return e, nil
