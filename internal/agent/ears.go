@@ -1,5 +1,7 @@
 package agent
 
+import "daymark/internal/vip"
+
 // ear listens for the successor of one address that was passed on.
 type ear struct{ stop func() }
 
@@ -9,7 +11,10 @@ func (h *Holder) listen(p plan) {
 	if h.cfg.Listener == nil {
 		return
 	}
-	for k, w := range p.byKey {
+	passing := make(map[vip.Key]bool)
+	for _, w := range p.use {
+		k := w.Key()
+		passing[k] = w.Passing
 		if _, ok := h.ears[k]; ok || !w.Passing || !h.present[k] {
 			continue
 		}
@@ -29,7 +34,7 @@ func (h *Holder) listen(p plan) {
 		})
 	}
 	for k, e := range h.ears {
-		if !p.byKey[k].Passing {
+		if !passing[k] {
 			e.stop()
 			delete(h.ears, k)
 		}

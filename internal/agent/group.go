@@ -41,12 +41,15 @@ type groups struct {
 	wishes map[Name]Wish
 	tied   map[tie]map[Name]struct{}
 	of     map[Name]*Group
-	active map[*Group]struct{} // those that are claims
+	// claims are the groups that are claims, by name: those for the one lease, and those that are spread.
+	claims [2]map[string]*Group
+	single bool // none is spread apart: all are in claims[0]
 }
 
-func newGroups() *groups {
+func newGroups(single bool) *groups {
 	return &groups{
-		wishes: make(map[Name]Wish), tied: make(map[tie]map[Name]struct{}), of: make(map[Name]*Group), active: make(map[*Group]struct{}),
+		single: single, claims: [2]map[string]*Group{make(map[string]*Group), make(map[string]*Group)},
+		wishes: make(map[Name]Wish), tied: make(map[tie]map[Name]struct{}), of: make(map[Name]*Group),
 	}
 }
 
@@ -99,7 +102,9 @@ func (g *groups) set(name Name, w Wish) bool {
 
 func (g *groups) forget(name Name) {
 	if before := g.of[name]; before != nil {
-		delete(g.active, before)
+		if at := g.claims[g.side(before)]; at[before.Claim.Name] == before {
+			delete(at, before.Claim.Name)
+		}
 	}
 	delete(g.of, name)
 }
@@ -121,7 +126,7 @@ func (g *groups) regroup(touched map[Name]struct{}) {
 			g.of[m] = group
 		}
 		if len(group.Addresses) > 0 {
-			g.active[group] = struct{}{}
+			g.claims[g.side(group)][group.Claim.Name] = group
 		}
 	}
 }
@@ -201,7 +206,10 @@ func oneLink(addrs []vip.Address) []vip.Address {
 	})
 }
 
-// list returns every group that is a claim, sorted by its name.
-func (g *groups) list() []*Group {
-	return slices.SortedFunc(maps.Keys(g.active), func(a, b *Group) int { return cmp.Compare(a.Claim.Name, b.Claim.Name) })
+// side returns where in claims a group belongs.
+func (g *groups) side(group *Group) int {
+	if group.Spread && !g.single {
+		return 1
+	}
+	return 0
 }

@@ -14,19 +14,6 @@ import (
 	"daymark/internal/vip"
 )
 
-// Want is an address that a source wants on this node.
-type Want struct {
-	vip.Address
-	// Quiet addresses are on the link but not announced: a right that was passed on, or that is preserved after its loss.
-	Quiet bool
-	// Passing addresses are quiet because a successor is taking over; [HolderConfig.Passed] tells when it was heard.
-	Passing bool
-	// Detached addresses are announced without being on a link, as routes to Services can be.
-	Detached bool
-	// Sure addresses are not probed for before first use: their former holder, dead or handing over, may still answer.
-	Sure bool
-}
-
 // HolderConfig is what a [Holder] works with.
 type HolderConfig struct {
 	Datapath   Datapath
@@ -99,9 +86,16 @@ func NewHolder(cfg HolderConfig) *Holder {
 
 // Set replaces what source wants and returns at once, with a number to [Holder.Await] it by.
 func (h *Holder) Set(source string, want []Want) uint64 {
+	want = slices.Clone(want)
+	if !slices.IsSortedFunc(want, compareWants) {
+		slices.SortFunc(want, compareWants)
+	}
 	h.mu.Lock()
-	h.wants[source] = slices.Clone(want)
-	h.version++
+	old, spoken := h.wants[source]
+	if !spoken || !slices.EqualFunc(old, want, Want.equal) {
+		h.wants[source] = want
+		h.version++
+	}
 	version := h.version
 	h.mu.Unlock()
 	h.poke()
@@ -194,20 +188,13 @@ func (h *Holder) round(ctx context.Context) time.Duration {
 	return p.again
 }
 
-// mergeLocked returns the union of all wants whose rights have not run out, and whether every source has spoken.
-func (h *Holder) mergeLocked(now time.Time) (map[vip.Key]Want, bool) {
-	merged := make(map[vip.Key]Want)
+// mergeLocked returns the union of all wants whose rights have not run out, sorted, and whether every source has spoken.
+func (h *Holder) mergeLocked(now time.Time) ([]Want, bool) {
+	var merged []Want
 	for _, source := range slices.Sorted(maps.Keys(h.wants)) {
-		for _, w := range h.wants[source] {
-			if !w.Live(now) {
-				continue
-			}
-			if other, ok := merged[w.Key()]; ok {
-				w = mergeWants(other, w)
-			}
-			merged[w.Key()] = w
-		}
+		merged = joinWants(merged, h.wants[source])
 	}
+	merged = slices.DeleteFunc(merged, func(w Want) bool { return !w.Live(now) })
 	for _, source := range h.cfg.Sources {
 		if _, ok := h.wants[source]; !ok {
 			return merged, false
@@ -216,27 +203,22 @@ func (h *Holder) mergeLocked(now time.Time) (map[vip.Key]Want, bool) {
 	return merged, true
 }
 
-func mergeWants(a, b Want) Want {
-	return Want{Address: vip.Union([]vip.Address{a.Address}, []vip.Address{b.Address})[0], Quiet: a.Quiet && b.Quiet, Passing: a.Passing && b.Passing,
-		Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure}
-}
-
 // carryOut is the heart: gain an address before announcing it, lose it only after it is withdrawn. It returns the reason for
 // each wanted address that is not as it should be, and the error that kept something from being withdrawn or removed.
 func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]string, removal error) {
 	problems = make(map[vip.Key]string)
-	both := vip.Union(h.have, p.want)
+	both, more, less := joinAddresses(h.have, p.want)
 	if err := h.cfg.Datapath.Set(ctx, both); err != nil {
 		h.cfg.Logger.Warn("adding addresses failed", "err", oneLine(err))
 		h.believe(h.cfg.Datapath.Held())
 		h.blame(problems, p.want, err)
-	} else {
+	} else if more || len(h.present) < len(both) {
 		h.believe(both)
 	}
 
 	h.listen(p)
 	announce := slices.DeleteFunc(slices.Clone(p.announce), func(a vip.Address) bool {
-		return !h.present[a.Key()] && !p.byKey[a.Key()].Detached
+		return !h.present[a.Key()] && !p.detached[a.Key()]
 	})
 	if err := h.announce(ctx, announce); err != nil {
 		h.cfg.Logger.Warn("announcing failed", "err", oneLine(err))
@@ -267,7 +249,9 @@ func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]str
 		h.have = vip.Union(ours)
 		return problems, removal
 	}
-	h.believe(p.want)
+	if less {
+		h.believe(p.want)
+	}
 	h.have = p.want
 	return problems, removal
 }

@@ -11,47 +11,52 @@ import (
 // idle is how long the holder sleeps when nothing is due.
 const idle = time.Hour
 
-// plan is what one round of the holder is to make true.
+// plan is what one round of the holder is to make true. Its lists are sorted.
 type plan struct {
-	want     []vip.Address        // on the links
-	announce []vip.Address        // of these, those to announce
-	byKey    map[vip.Key]Want     // those wanted on the links by a source
-	waiting  map[vip.Key]waitingW // wanted, but not to be used yet
-	again    time.Duration        // when to look again at the latest
+	use      []Want           // what is used now
+	want     []vip.Address    // of these, those on the links
+	announce []vip.Address    // and those to announce
+	detached map[vip.Key]bool // to announce without a link
+	waiting  []waiting        // wanted, but not to be used yet
+	again    time.Duration    // when to look again at the latest
 }
 
-type waitingW struct {
+type waiting struct {
 	Want
 	problem error // nil while the probe runs
 }
 
 // plan decides which of wants are used now. What is not on a link yet and may be somebody else's is probed for first, aside,
 // so that the others do not wait for it.
-func (h *Holder) plan(ctx context.Context, wants map[vip.Key]Want, now time.Time) plan {
-	p := plan{byKey: make(map[vip.Key]Want, len(wants)), waiting: make(map[vip.Key]waitingW), again: idle}
+func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
+	p := plan{
+		use: make([]Want, 0, len(wants)), want: make([]vip.Address, 0, len(wants)), announce: make([]vip.Address, 0, len(wants)), again: idle,
+	}
 	due := func(t time.Time) {
 		if !t.IsZero() {
 			p.again = min(p.again, max(0, t.Sub(now)))
 		}
 	}
-	for k, w := range wants {
+	for _, w := range wants {
 		due(w.Until)
 		if wait, problem, retry := h.mustWait(ctx, w, now); wait {
 			due(retry)
-			p.waiting[k] = waitingW{w, problem}
+			p.waiting = append(p.waiting, waiting{w, problem})
 			continue
 		}
-		p.byKey[k] = w
+		p.use = append(p.use, w)
 		if !w.Detached {
 			p.want = append(p.want, w.Address)
+		} else if p.detached == nil {
+			p.detached = map[vip.Key]bool{w.Key(): true}
+		} else {
+			p.detached[w.Key()] = true
 		}
 		if !w.Quiet {
 			p.announce = append(p.announce, w.Address)
 		}
 	}
 	h.forgetProbes(wants)
-	slices.SortFunc(p.want, vip.Compare)
-	slices.SortFunc(p.announce, vip.Compare)
 	return p
 }
 
@@ -122,7 +127,10 @@ func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
 		}
 		h.states[a.Key()] = s
 	}
-	for k, w := range p.byKey {
+	wanted := make(map[vip.Key]bool, len(p.use)+len(p.waiting))
+	for _, w := range p.use {
+		k := w.Key()
+		wanted[k] = true
 		switch {
 		case problems[k] != "":
 			note(w.Address, Failed, problems[k])
@@ -133,6 +141,7 @@ func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
 		}
 	}
 	for _, w := range p.waiting {
+		wanted[w.Key()] = true
 		if w.problem == nil {
 			note(w.Address, Probing, "")
 			continue
@@ -140,9 +149,7 @@ func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
 		note(w.Address, Conflict, oneLine(w.problem))
 	}
 	for k, s := range h.states {
-		_, used := p.byKey[k]
-		_, waits := p.waiting[k]
-		if !used && !waits {
+		if !wanted[k] {
 			delete(h.states, k)
 			s.Phase, s.Problem, s.Since = Released, "", now
 			changed = append(changed, s)

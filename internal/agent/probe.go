@@ -60,9 +60,16 @@ func (h *Holder) noteProbes(results []probeResult, now time.Time) {
 }
 
 // forgetProbes drops what is known about addresses that nobody wants any more.
-func (h *Holder) forgetProbes(wants map[vip.Key]Want) {
+func (h *Holder) forgetProbes(wants []Want) {
+	if len(h.probes) == 0 {
+		return
+	}
+	wanted := make(map[vip.Key]bool, len(wants))
+	for _, w := range wants {
+		wanted[w.Key()] = true
+	}
 	for k, p := range h.probes {
-		if _, ok := wants[k]; !ok {
+		if !wanted[k] || h.present[k] {
 			p.cancel()
 			delete(h.probes, k)
 		}

@@ -81,7 +81,8 @@ type side struct {
 	elector  Elector
 	spread   bool
 	detached bool
-	groups   map[string]*Group // by claim
+	groups   map[string]*Group // by claim; kept by [groups]
+	list     []election.Right  // as given, sorted by claim
 	rights   map[string]election.Right
 	kept     map[string]bool // claims whose right was lost and whose addresses are preserved
 	spoken   bool            // Apply was called
@@ -99,12 +100,15 @@ const foreignFor = time.Minute
 // NewServices returns Services that do nothing before Run.
 func NewServices(cfg ServicesConfig) *Services {
 	s := &Services{
-		cfg: cfg, groups: newGroups(), reasons: make(map[Name]Reason), states: make(map[vip.Key]State),
+		cfg: cfg, groups: newGroups(cfg.Spread == cfg.Shared), reasons: make(map[Name]Reason), states: make(map[vip.Key]State),
 		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
 	}
 	s.sides = []*side{newSide(SourceShared, cfg.Shared, &cfg)}
 	if cfg.Spread != cfg.Shared {
 		s.sides = append(s.sides, newSide(SourceSpread, cfg.Spread, &cfg))
+	}
+	for i, side := range s.sides {
+		side.groups = s.groups.claims[i]
 	}
 	return s
 }
@@ -256,12 +260,6 @@ func (s *Services) refreshFacts() bool {
 // publish tells the electors what this node stands for, and the holder what the rights it has mean now.
 func (s *Services) publish() {
 	for _, side := range s.sides {
-		side.groups = make(map[string]*Group, len(s.groups.active))
-	}
-	for g := range s.groups.active {
-		s.sideOf(g).groups[g.Claim.Name] = g
-	}
-	for _, side := range s.sides {
 		claims := make([]election.Claim, 0, len(side.groups)+1)
 		for _, g := range side.groups {
 			claims = append(claims, g.Claim)
@@ -277,12 +275,7 @@ func (s *Services) publish() {
 	}
 }
 
-func (s *Services) sideOf(g *Group) *side {
-	if g.Spread && len(s.sides) > 1 {
-		return s.sides[1]
-	}
-	return s.sides[0]
-}
+func (s *Services) sideOf(g *Group) *side { return s.sides[s.groups.side(g)] }
 
 // apply is what the elector of a side calls.
 func (s *Services) apply(ctx context.Context, side *side, rights []election.Right, stopping bool) error {
@@ -312,7 +305,7 @@ func (s *Services) apply(ctx context.Context, side *side, rights []election.Righ
 	if s.stopping {
 		clear(side.kept)
 	}
-	side.rights, side.spoken = now, true
+	side.list, side.rights, side.spoken = slices.Clone(rights), now, true
 	version := s.cfg.Holder.Set(side.source, side.wants())
 	s.mu.Unlock()
 	if len(changed) > 0 {
@@ -324,8 +317,8 @@ func (s *Services) apply(ctx context.Context, side *side, rights []election.Righ
 // wants returns the addresses that the rights of a side are for.
 func (d *side) wants() []Want {
 	out := make([]Want, 0, len(d.rights))
-	for claim, r := range d.rights {
-		g := d.groups[claim]
+	for _, r := range d.list {
+		g := d.groups[r.Claim]
 		if g == nil {
 			continue
 		}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -70,10 +72,10 @@ func (b *bed) agent(node *controlplane.Node, env ...string) *netns.Command {
 	kubeconfig := "/etc/kubernetes/admin.conf"
 	c := node.Host.Command(program, "manager")
 	c.Label = "vip"
-	c.Env = append([]string{
+	c.Env = merge([]string{
 		"vip_arp=true", "vip_leaderelection=true", "vip_nodename=" + node.Name(), "vip_interface=eth0", "k8s_config_file=" + kubeconfig,
 		"vip_loglevel=-4", "kubernetes_addr=" + controlplane.Server(b.nodes[0].Host.Addr()), "vip_subnet=32,128",
-	}, env...)
+	}, env)
 	require.NoError(b.t, c.Start())
 	return c
 }
@@ -115,4 +117,18 @@ func (b *bed) endpoints(name string, nodes ...string) {
 		return
 	}
 	require.Value(api.Create(ctx, slice, metav1.CreateOptions{}))(b.t)
+}
+
+// merge returns base with what env sets anew; an empty value unsets.
+func merge(base, env []string) []string {
+	name := func(kv string) string { key, _, _ := strings.Cut(kv, "="); return key }
+	out := slices.DeleteFunc(base, func(kv string) bool {
+		return slices.ContainsFunc(env, func(other string) bool { return name(other) == name(kv) })
+	})
+	for _, kv := range env {
+		if !strings.HasSuffix(kv, "=") {
+			out = append(out, kv)
+		}
+	}
+	return out
 }
