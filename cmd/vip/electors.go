@@ -14,6 +14,23 @@ type electors struct {
 	base election.Config
 	// members are the nodes that this one shares claims with, or passes a lease to; nil without an election.
 	members *election.Members
+	leases  []*election.Lease
+}
+
+// electionView is what /vips shows of the election.
+type electionView struct {
+	// Leases are the holders of the leases that this node stands for, by namespace/name; empty for none.
+	Leases map[string]string `json:"leases,omitempty"`
+	// Members are the other live nodes.
+	Members []string `json:"members,omitempty"`
+}
+
+func (e *electors) view() any {
+	v := electionView{Leases: make(map[string]string), Members: e.members.Live()}
+	for _, l := range e.leases {
+		v.Leases[l.Name()] = l.Holder()
+	}
+	return v
 }
 
 func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors, error) {
@@ -37,6 +54,7 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 	if err != nil {
 		return nil, err
 	}
+	n.rooms["election"] = e.view
 	if !n.cfg.Services.Enabled {
 		// It holds nothing: it only knows who could take over the lease.
 		n.add(func(ctx context.Context) error {
@@ -57,6 +75,7 @@ func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election
 	if err != nil {
 		return nil, err
 	}
+	e.leases = append(e.leases, l)
 	return e.keep(l), nil
 }
 

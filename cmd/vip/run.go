@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -311,56 +309,6 @@ func (n *node) wireControlPlane(elect *electors) error {
 	return nil
 }
 
-// placeControlPlane returns where an address of the control plane goes.
-func (n *node) placeControlPlane(addr netip.Addr) vip.Address {
-	link, bits := n.cfg.Links.ControlPlane, n.cfg.Links.Subnet.Bits(addr)
-	if bits == AutoBits {
-		bits = n.facts().BitsOn(link, addr)
-	}
-	return vip.Address{Prefix: netip.PrefixFrom(addr, bits), Link: link}
-}
-
-func (n *node) facts() *agent.Facts { return agent.NewFacts(nil, n.subnets()) }
-
-// subnets returns the networks that this node's links are in.
-func (n *node) subnets() []agent.Subnet {
-	var out []agent.Subnet
-	for _, l := range n.kernel.Links() {
-		if l.Loopback {
-			continue
-		}
-		for _, p := range l.Own {
-			out = append(out, agent.Subnet{Link: l.Name, Prefix: p})
-		}
-	}
-	return out
-}
-
-// reserved returns what no Service may have, beside what the API server tells.
-func (n *node) reserved() []agent.Reserved {
-	var out []agent.Reserved
-	for _, a := range n.cfg.ControlPlane.Addresses {
-		out = append(out, agent.Reserved{Prefix: netip.PrefixFrom(a, a.BitLen()), What: "the control plane's address"})
-	}
-	defaults, err := datapath.Defaults()
-	if err != nil {
-		n.log.Debug("no gateway to keep clear of", "err", err)
-	}
-	for _, d := range defaults {
-		if d.Gateway.IsValid() {
-			out = append(out, agent.Reserved{Prefix: netip.PrefixFrom(d.Gateway, d.Gateway.BitLen()), What: "the default gateway on " + d.Link})
-		}
-	}
-	for _, l := range n.kernel.Links() {
-		for _, p := range l.Own {
-			out = append(out, agent.Reserved{
-				Prefix: netip.PrefixFrom(p.Addr(), p.Addr().BitLen()), What: "an address of node " + n.cfg.Node.Name + " itself",
-			})
-		}
-	}
-	return out
-}
-
 func (n *node) wireServices(elect *electors, client kubernetes.Interface, recorder record.EventRecorder) error {
 	shared, spread, err := elect.services()
 	if err != nil {
@@ -397,36 +345,4 @@ func (n *node) events(client kubernetes.Interface) record.EventRecorder {
 		return nil
 	})
 	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "vip", Host: n.cfg.Node.Name})
-}
-
-// wirePages makes the pages that are shown over HTTP. Another program on the port is no reason not to hold addresses.
-func (n *node) wirePages() {
-	pages := &agent.Pages{Metrics: n.metrics, View: n.view, Ready: n.ready}
-	if n.controlPlane != nil {
-		pages.Ready = append(pages.Ready, agent.Check{Name: "control plane", Test: n.controlPlane.Ready})
-	}
-	if n.services != nil {
-		pages.Ready = append(pages.Ready, agent.Check{Name: "services", Test: n.services.Ready})
-	}
-	if at := n.cfg.HTTP.Metrics; at != "" {
-		n.add(func(ctx context.Context) error { return agent.ListenAndServe(ctx, at, pages.Routes(), n.log) })
-	}
-	if port := n.cfg.HTTP.HealthPort; port != 0 {
-		at := net.JoinHostPort("", fmt.Sprint(port))
-		n.add(func(ctx context.Context) error { return agent.ListenAndServe(ctx, at, pages.Health(), n.log) })
-	}
-}
-
-func (n *node) view() agent.View {
-	v := agent.View{Node: n.cfg.Node.Name, Mode: n.cfg.Mode.String(), At: time.Now(), Addresses: agent.AddressViews(n.holder.States())}
-	if n.services != nil {
-		v.Services = n.services.View()
-	}
-	if len(n.rooms) > 0 {
-		v.Rooms = map[string]any{}
-	}
-	for name, tell := range n.rooms {
-		v.Rooms[name] = tell()
-	}
-	return v
 }

@@ -75,28 +75,6 @@ type Services struct {
 	passed   map[vip.Key]bool       // addresses whose successor was heard
 }
 
-// side is one elector and what it is for.
-type side struct {
-	source   string
-	elector  Elector
-	spread   bool
-	detached bool
-	groups   map[string]*Group // by claim; kept by [groups]
-	list     []election.Right  // as given, sorted by claim
-	rights   map[string]election.Right
-	kept     map[string]bool // claims whose right was lost and whose addresses are preserved
-	spoken   bool            // Apply was called
-}
-
-// foreign is another host that uses an address.
-type foreign struct {
-	who string
-	at  time.Time
-}
-
-// foreignFor is how long a conflict is shown after the other host was last heard.
-const foreignFor = time.Minute
-
 // NewServices returns Services that do nothing before Run.
 func NewServices(cfg ServicesConfig) *Services {
 	s := &Services{
@@ -111,10 +89,6 @@ func NewServices(cfg ServicesConfig) *Services {
 		side.groups = s.groups.claims[i]
 	}
 	return s
-}
-
-func newSide(source string, e Elector, cfg *ServicesConfig) *side {
-	return &side{source: source, elector: e, spread: source == SourceSpread, detached: cfg.Detached, rights: make(map[string]election.Right), kept: make(map[string]bool)}
 }
 
 // Sources returns the names under which s speaks to the holder.
@@ -277,105 +251,5 @@ func (s *Services) publish() {
 
 func (s *Services) sideOf(g *Group) *side { return s.sides[s.groups.side(g)] }
 
-// apply is what the elector of a side calls.
-func (s *Services) apply(ctx context.Context, side *side, rights []election.Right, stopping bool) error {
-	if stopping && s.cfg.StayAtStop {
-		return nil
-	}
-	s.mu.Lock()
-	s.stopping = s.stopping || stopping
-	now := make(map[string]election.Right, len(rights))
-	var changed []string
-	for _, r := range rights {
-		now[r.Claim] = r
-		if old, ok := side.rights[r.Claim]; !ok || old.Passing != r.Passing {
-			changed = append(changed, r.Claim)
-			s.cfg.Logger.Debug("right", "lease", r.Claim, "passing", r.Passing, "failover", r.Failover)
-		}
-		delete(side.kept, r.Claim)
-	}
-	for claim := range side.rights {
-		if _, ok := now[claim]; !ok {
-			changed = append(changed, claim)
-			if s.cfg.Preserve && !s.stopping && side.groups[claim] != nil {
-				side.kept[claim] = true
-			}
-		}
-	}
-	if s.stopping {
-		clear(side.kept)
-	}
-	side.list, side.rights, side.spoken = slices.Clone(rights), now, true
-	version := s.cfg.Holder.Set(side.source, side.wants())
-	s.mu.Unlock()
-	if len(changed) > 0 {
-		s.inbox.claims(changed)
-	}
-	return s.cfg.Holder.Await(ctx, version)
-}
-
-// wants returns the addresses that the rights of a side are for.
-func (d *side) wants() []Want {
-	out := make([]Want, 0, len(d.rights))
-	for _, r := range d.list {
-		g := d.groups[r.Claim]
-		if g == nil {
-			continue
-		}
-		for _, a := range g.Addresses {
-			a.Until = r.Until
-			out = append(out, Want{Address: a, Quiet: r.Passing, Passing: r.Passing, Detached: d.detached, Sure: r.Failover})
-		}
-	}
-	for claim := range d.kept {
-		for _, a := range d.groups[claim].Addresses {
-			out = append(out, Want{Address: a, Quiet: true, Sure: true})
-		}
-	}
-	return out
-}
-
 // Changed takes in what became of addresses; it is the holder's [HolderConfig.Changed].
 func (s *Services) Changed(states []State) { s.inbox.changed(states) }
-
-// Passed takes in that the successor of an address was heard. Once that is so for all addresses of a claim, it is let go.
-func (s *Services) Passed(a vip.Address) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	side, g := s.holdingLocked(a.Prefix.Addr())
-	if g == nil || !side.rights[g.Claim.Name].Passing {
-		return
-	}
-	s.passed[a.Key()] = true
-	if !slices.ContainsFunc(g.Addresses, func(b vip.Address) bool { return !s.passed[b.Key()] }) {
-		for _, b := range g.Addresses {
-			delete(s.passed, b.Key())
-		}
-		side.elector.Heard(g.Claim.Name)
-	}
-}
-
-// Conflict takes in that another host was heard using an address that this node holds. If that is another member the lease
-// settles it; users are told in any case.
-func (s *Services) Conflict(addr netip.Addr, who string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, g := s.holdingLocked(addr); g != nil {
-		s.cfg.Metrics.conflict()
-		s.foreign[addr] = foreign{who, time.Now()}
-		s.inbox.claims([]string{g.Claim.Name})
-	}
-}
-
-// holdingLocked returns the claim that addr belongs to and its side, if this node has the right to it.
-func (s *Services) holdingLocked(addr netip.Addr) (*side, *Group) {
-	for name := range s.groups.tied[tie{addr: addr}] {
-		g := s.groups.of[name]
-		side := s.sideOf(g)
-		if _, ok := side.rights[g.Claim.Name]; ok {
-			return side, g
-		}
-		return nil, nil
-	}
-	return nil, nil
-}

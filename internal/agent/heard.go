@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"daymark/internal/vip"
+)
+
+// foreign is another host that uses an address.
+type foreign struct {
+	who string
+	at  time.Time
+}
+
+// foreignFor is how long a conflict is shown after the other host was last heard.
+const foreignFor = time.Minute
+
+// Passed takes in that the successor of an address was heard. Once that is so for all addresses of a claim, it is let go.
+func (s *Services) Passed(a vip.Address) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	side, g := s.holdingLocked(a.Prefix.Addr())
+	if g == nil || !side.rights[g.Claim.Name].Passing {
+		return
+	}
+	s.passed[a.Key()] = true
+	if !slices.ContainsFunc(g.Addresses, func(b vip.Address) bool { return !s.passed[b.Key()] }) {
+		for _, b := range g.Addresses {
+			delete(s.passed, b.Key())
+		}
+		side.elector.Heard(g.Claim.Name)
+	}
+}
+
+// Conflict takes in that another host was heard using an address that this node holds. If that is another member the lease
+// settles it; users are told in any case.
+func (s *Services) Conflict(addr netip.Addr, who string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, g := s.holdingLocked(addr); g != nil {
+		s.cfg.Metrics.conflict()
+		s.foreign[addr] = foreign{who, time.Now()}
+		s.inbox.claims([]string{g.Claim.Name})
+	}
+}
+
+// holdingLocked returns the claim that addr belongs to and its side, if this node has the right to it.
+func (s *Services) holdingLocked(addr netip.Addr) (*side, *Group) {
+	for name := range s.groups.tied[tie{addr: addr}] {
+		g := s.groups.of[name]
+		side := s.sideOf(g)
+		if _, ok := side.rights[g.Claim.Name]; ok {
+			return side, g
+		}
+		return nil, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"slices"
+
+	"daymark/internal/election"
+)
+
+// side is one elector and what it is for.
+type side struct {
+	source   string
+	elector  Elector
+	spread   bool
+	detached bool
+	groups   map[string]*Group // by claim; kept by [groups]
+	list     []election.Right  // as given, sorted by claim
+	rights   map[string]election.Right
+	kept     map[string]bool // claims whose right was lost and whose addresses are preserved
+	spoken   bool            // Apply was called
+}
+
+func newSide(source string, e Elector, cfg *ServicesConfig) *side {
+	return &side{source: source, elector: e, spread: source == SourceSpread, detached: cfg.Detached, rights: make(map[string]election.Right), kept: make(map[string]bool)}
+}
+
+// apply is what the elector of a side calls.
+func (s *Services) apply(ctx context.Context, side *side, rights []election.Right, stopping bool) error {
+	if stopping && s.cfg.StayAtStop {
+		return nil
+	}
+	s.mu.Lock()
+	s.stopping = s.stopping || stopping
+	now := make(map[string]election.Right, len(rights))
+	var changed []string
+	for _, r := range rights {
+		now[r.Claim] = r
+		if old, ok := side.rights[r.Claim]; !ok || old.Passing != r.Passing {
+			changed = append(changed, r.Claim)
+			s.cfg.Logger.Debug("right", "lease", r.Claim, "passing", r.Passing, "failover", r.Failover)
+		}
+		delete(side.kept, r.Claim)
+	}
+	for claim := range side.rights {
+		if _, ok := now[claim]; !ok {
+			changed = append(changed, claim)
+			if s.cfg.Preserve && !s.stopping && side.groups[claim] != nil {
+				side.kept[claim] = true
+			}
+		}
+	}
+	if s.stopping {
+		clear(side.kept)
+	}
+	side.list, side.rights, side.spoken = slices.Clone(rights), now, true
+	version := s.cfg.Holder.Set(side.source, side.wants())
+	s.mu.Unlock()
+	if len(changed) > 0 {
+		s.inbox.claims(changed)
+	}
+	return s.cfg.Holder.Await(ctx, version)
+}
+
+// wants returns the addresses that the rights of a side are for.
+func (d *side) wants() []Want {
+	out := make([]Want, 0, len(d.rights))
+	for _, r := range d.list {
+		g := d.groups[r.Claim]
+		if g == nil {
+			continue
+		}
+		for _, a := range g.Addresses {
+			a.Until = r.Until
+			out = append(out, Want{Address: a, Quiet: r.Passing, Passing: r.Passing, Detached: d.detached, Sure: r.Failover})
+		}
+	}
+	for claim := range d.kept {
+		for _, a := range d.groups[claim].Addresses {
+			out = append(out, Want{Address: a, Quiet: true, Sure: true})
+		}
+	}
+	return out
+}
