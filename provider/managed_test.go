@@ -29,7 +29,6 @@ func TestWhoWroteTheAddress(t *testing.T) {
 		"claimed by a user, too": {[]metav1.ManagedFieldsEntry{managed("flux", apply, addressField), managed(provider.FieldManager, update, addressField)}, false},
 		"applied in our name":    {[]metav1.ManagedFieldsEntry{managed(provider.FieldManager, apply, addressField)}, false},
 		"stripped":               {nil, false},
-		"unreadable":             {[]metav1.ManagedFieldsEntry{managed(provider.FieldManager, update, `{"f:kube-vip.io/loadbalancerIPs"`)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			svc := loadBalancer("web")
