@@ -177,7 +177,7 @@ func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.Event
 		n.add(lan.Run)
 		return nil
 	case ModeBGP:
-		speaker := bgp.New(bgp.Options{Logger: n.log})
+		speaker := bgp.New(bgp.Options{Logger: n.log, Session: agent.SessionEvents(recorder, n.cfg.Node.Name)})
 		n.metrics.MustRegister(speaker.Collector())
 		n.announcers = append(n.announcers, speaker)
 		n.add(speaker.Run)

@@ -219,3 +219,15 @@ func TestPeeringTellsWhatTheSpeakerRefuses(t *testing.T) {
 		t.Error("event:", event)
 	}
 }
+
+func TestSessionEvents(t *testing.T) {
+	events := record.NewFakeRecorder(10)
+	tell := agent.SessionEvents(events, "n1")
+	tell(bgp.SessionEvent{Peer: "10.0.0.1", Up: true})
+	tell(bgp.SessionEvent{Peer: "10.0.0.1", Reason: "hold timer expired"})
+	for _, want := range []string{"Normal BGPSessionUp BGP session with 10.0.0.1 is up", "Warning BGPSessionDown BGP session with 10.0.0.1 is down: hold timer expired"} {
+		if got := <-events.Events; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
