@@ -57,18 +57,23 @@ var incarnations = map[string]string{}
 
 func leaseProc(w *world, name string, peers *peers) *proc {
 	return w.process(name, func(p *proc) election.Elector {
-		cfg := election.LeaseConfig{Config: p.config(), Name: leaseName, Annotations: map[string]string{"team": "net"}}
-		if peers != nil {
-			cfg.Peers = peers.of(name)
-		}
-		l, err := election.NewLease(cfg)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		incarnations[name] = l.Incarnation()
+		l := leaseElector(w, p, peers)
 		l.Set([]election.Claim{{Name: "cp"}})
 		return l
 	})
+}
+
+func leaseElector(w *world, p *proc, peers *peers) *election.Lease {
+	cfg := election.LeaseConfig{Config: p.config(), Name: leaseName, Annotations: map[string]string{"team": "net"}}
+	if peers != nil {
+		cfg.Peers = peers.of(p.name)
+	}
+	l, err := election.NewLease(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	incarnations[p.name] = l.Incarnation()
+	return l
 }
 
 func within(t *testing.T, what string, got, most time.Duration) {

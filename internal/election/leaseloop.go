@@ -2,11 +2,9 @@ package election
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -257,136 +255,4 @@ func (l *leaseLoop) lose(why string) {
 	l.cfg.Metrics.lose(l.Name(), why, len(l.shown))
 	l.phase, l.how = following, "free"
 	l.show(nil)
-}
-
-// answered takes in what became of a request.
-func (l *leaseLoop) answered(a answer, now time.Time) {
-	if a.kind != "read" {
-		l.cfg.Metrics.wrote(l.Name(), now.Sub(a.sent), a.err)
-	}
-	switch {
-	case a.err == nil:
-		l.needRead = false
-		l.observe(a.lease, a.sent, now)
-	case a.kind == "read" && apierrors.IsNotFound(a.err):
-		l.needRead = false
-		l.observe(nil, a.sent, now)
-		return
-	case contradicted(a.err):
-		// Somebody else wrote, and the watch has not told yet.
-		l.needRead = true
-		signal(l.watch.stale)
-		return
-	default:
-		l.failed(a, now)
-		return
-	}
-	l.failing = false
-	switch a.kind {
-	case "take", "renew":
-		l.gained(a.sent, now)
-	case "pass":
-		l.letIn(a.sent)
-	case "release":
-		l.cfg.Log.Info("released")
-		l.phase = following
-	}
-}
-
-// failed takes in that it is not known what became of a request.
-func (l *leaseLoop) failed(a answer, now time.Time) {
-	l.needRead = l.needRead || a.kind != "renew"
-	l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
-	if l.phase == following {
-		l.retryAt = now.Add(l.cfg.RetryPeriod)
-	}
-	if !l.failing {
-		l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)
-	}
-	l.failing = true
-}
-
-// gained takes in that a write of this node as the holder was sent at sent and succeeded. Nobody else held the lease since
-// the one before, whatever time has passed: the write compared the resourceVersion.
-func (l *leaseLoop) gained(sent, now time.Time) {
-	if !now.Before(earlier(l.cfg.fence(sent), sent.Add(l.cfg.RenewDeadline))) || !l.mine(l.lease) {
-		return // too late to be of use: it is taken or renewed once more
-	}
-	l.renewed = sent
-	if l.phase == following {
-		l.give = handover{}
-		l.phase, l.failover, l.settled = holding, l.how == "failover", true
-		l.since = now
-		l.cfg.Log.Info("elected", "how", l.how, "process", short(l.self))
-		l.cfg.Metrics.gain(l.Name(), l.how, len(l.wants().names))
-	}
-}
-
-// saw takes in what the watch tells.
-func (l *leaseLoop) saw(e event, now time.Time) {
-	l.echoed = now
-	if !e.listed {
-		if e.lease.Name == l.cfg.Name && version(e.lease) > l.rv {
-			l.rv = version(e.lease)
-			if e.deleted {
-				l.take(nil, now)
-			} else {
-				l.take(e.lease, now)
-			}
-		}
-		return
-	}
-	for i := range e.list {
-		if e.list[i].Name == l.cfg.Name {
-			l.observe(&e.list[i], e.sent, now)
-			return
-		}
-	}
-	l.observe(nil, e.sent, now)
-}
-
-// observe takes in what a read sent at sent said. It may be older than what the watch has told meanwhile; but when it
-// contradicts what was known before it was sent, it is right (as after etcd was restored).
-func (l *leaseLoop) observe(lease *coordinationv1.Lease, sent, now time.Time) {
-	if l.known && !l.learned.Before(sent) && version(lease) < l.rv {
-		l.needRead = l.needRead || lease == nil
-		return
-	}
-	if lease != nil {
-		l.rv = version(lease)
-	}
-	l.take(lease, now)
-}
-
-// take makes lease, nil when there is none, what is known.
-func (l *leaseLoop) take(lease *coordinationv1.Lease, now time.Time) {
-	if !l.known && l.alone && lease != nil && holder(lease) == l.cfg.Identity {
-		if i := incarnation(lease.Annotations[incarnationAnnotation]); i.sameHost(l.self) {
-			l.adopted = i
-		}
-	}
-	if lease != nil && (l.last == nil || lease.ResourceVersion != l.last.ResourceVersion) {
-		l.changed = now
-		l.jitter = rand.N(l.cfg.RetryPeriod/50 + 1)
-	}
-	l.known, l.learned, l.lease = true, now, lease
-	if lease != nil {
-		l.last = lease
-	}
-	l.setHolder(holder(lease))
-	l.judge()
-}
-
-// judge draws the consequences of what is known now.
-func (l *leaseLoop) judge() {
-	switch l.phase {
-	case holding, preparing:
-		if l.lease != nil && !l.mine(l.lease) && !l.give.wrote(l.lease) {
-			l.lose("usurped")
-		}
-	case passed, dropping:
-		if l.lease != nil && !l.mine(l.lease) && !l.give.wrote(l.lease) {
-			l.give.confirmed = true
-		}
-	}
 }

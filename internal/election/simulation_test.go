@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 40, "how many random histories each simulation plays")
+	seeds     = flag.Int("seeds", 20, "how many random histories each simulation plays")
 	firstSeed = flag.Uint64("seed", 1, "the first of them")
 )
 

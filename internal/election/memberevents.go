@@ -1,0 +1,113 @@
+package election
+
+import (
+	"maps"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// answered takes in what became of a request.
+func (l *membersLoop) answered(a answer, now time.Time) {
+	if a.kind != "read" {
+		l.cfg.Metrics.wrote(l.cfg.Group, now.Sub(a.sent), a.err)
+	}
+	switch {
+	case a.err == nil:
+		l.needRead, l.failing = false, false
+		l.observe(a.lease, a.sent, now)
+		if a.kind == "write" {
+			l.acknowledge(a.seq, a.sent, now)
+		}
+		l.left = l.left || a.kind == "release"
+	case a.kind == "read" && apierrors.IsNotFound(a.err):
+		l.needRead = false
+		l.observe(nil, a.sent, now)
+	default:
+		l.unsure = true
+		if contradicted(a.err) {
+			l.needRead = true
+			signal(l.watch.stale)
+			return
+		}
+		l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
+		if !l.failing {
+			l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)
+		}
+		l.failing = true
+	}
+}
+
+// acknowledge takes in that the write seq, sent at sent, is known to have succeeded.
+func (l *membersLoop) acknowledge(seq uint64, sent, now time.Time) {
+	if !l.renewed.IsZero() && !now.Before(l.cfg.fence(l.renewed)) {
+		l.lapse("deadline") // others may have taken over meanwhile
+	}
+	if seq+1 == l.nextSeq {
+		l.unsure = false
+	}
+	l.renewed = later(l.renewed, sent)
+	for _, s := range l.stakes {
+		if s.tenure == letGo && s.letIn.IsZero() && s.seq <= seq {
+			s.letIn = sent
+		}
+	}
+	l.view.stirred = true
+}
+
+// saw takes in what the watch tells.
+func (l *membersLoop) saw(e event, now time.Time) {
+	if e.listed {
+		var own *coordinationv1.Lease
+		for i := range e.list {
+			if e.list[i].Name == l.name {
+				own = &e.list[i]
+			}
+		}
+		first := !l.joined
+		l.joined = true
+		l.view.list(e.list, e.sent, now)
+		l.observe(own, e.sent, now)
+		if first {
+			l.inherit()
+		}
+		l.deliver(own, now)
+		l.view.stirred = true
+		return
+	}
+	switch {
+	case e.lease.Name != l.name && e.deleted:
+		l.view.forget(e.lease.Name)
+	case e.lease.Name != l.name:
+		l.view.see(e.lease, now)
+	case version(e.lease) > l.rv && e.deleted:
+		l.rv = version(e.lease)
+		l.learn(nil, now)
+	default:
+		if version(e.lease) > l.rv {
+			l.rv = version(e.lease)
+			l.learn(e.lease, now)
+		}
+		l.deliver(e.lease, now)
+	}
+}
+
+// deliver takes in that the watch delivered lease, this node's own: every write before it was seen.
+func (l *membersLoop) deliver(lease *coordinationv1.Lease, now time.Time) {
+	if lease == nil || !l.wroteIt(lease) {
+		return
+	}
+	r, err := parseRecord(lease.Annotations[recordAnnotation])
+	if err != nil || r.Seq <= l.delivered {
+		return
+	}
+	sent, ok := l.sent[r.Seq]
+	if !ok {
+		return
+	}
+	l.delivered = r.Seq
+	l.view.horizon = later(l.view.horizon, sent)
+	l.acknowledge(r.Seq, sent, now)
+	maps.DeleteFunc(l.sent, func(seq uint64, _ time.Time) bool { return seq <= r.Seq })
+}
