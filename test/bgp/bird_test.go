@@ -23,7 +23,7 @@ import (
 	"daymark/test/router"
 )
 
-// birdConfig is the configuration of docs/bgp.md.
+// birdConfig is for a node that has sessions of both families.
 const birdConfig = `
 router id %[3]s;
 protocol device {}

@@ -3,6 +3,7 @@ package bgp_test
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,9 +147,20 @@ func TestFaultUpgradeUnderGracefulRestart(t *testing.T) {
 
 func TestFaultDrain(t *testing.T) {
 	r := newRack(t, 3)
-	r.start(settings{ASN: 65000, Drain: time.Second, Peers: r.routerAddr() + ":65001"})
+	r.start(settings{ASN: 65000, Drain: 2 * time.Second, Peers: r.routerAddr() + ":65001"})
 	outage := faultOutage(t, r, "one of three nodes drained", 2, func() {
-		require.NoError(t, r.speakers[0].order("/leave", order{Addrs: []address{addr(service)}}))
+		left := make(chan error, 1)
+		go func() { left <- r.speakers[0].order("/leave", order{Addrs: []address{addr(service)}}) }()
+		eventually(t, 2*time.Second, "one path of three is marked", func() bool {
+			marked := 0
+			for _, p := range r.frr.paths(service) {
+				if strings.Contains(p.Community.String, "graceful-shutdown") || strings.Contains(p.Community.String, "gracefulShutdown") {
+					marked++
+				}
+			}
+			return marked == 1
+		})
+		require.NoError(t, <-left)
 		r.speakers[0].set()
 		require.NoError(t, r.nodes[0].DelAddr(netipPrefix(service), "lo"))
 	})
