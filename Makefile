@@ -4,7 +4,7 @@ GO      ?= go
 RACE    := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null && echo -race)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 UNIT    := $$($(GO) list ./... | grep -v '^daymark/test/')
-PACKAGES := nftables iproute2 conntrack frr bird2 tcpdump tshark arping ndisc6 procps
+PACKAGES := nftables iproute2 conntrack frr bird2 tcpdump tshark arping ndisc6 procps util-linux
 
 .PHONY: help build demo test unit integration lint bench faults soak test-deps tools clean
 
@@ -46,12 +46,13 @@ test-deps: ## install the real peers that the tests use (Debian, Ubuntu; needs r
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES)
 
-# kube-proxy runs nft; without it nothing works, so root gets it here and others are told.
+# kube-proxy runs nft; without it nothing works, so root gets it here and others are told. Then the control plane is built, once.
 tools:
 	@command -v nft >/dev/null || PATH=$$PATH:/usr/sbin:/sbin command -v nft >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "installing nftables (kube-proxy needs nft)"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nftables >/dev/null; \
 	else echo "nft is missing: install the package nftables (as root: make test-deps)"; exit 1; fi
+	@$(GO) run ./test/programs/build >/dev/null
 
 clean: ## remove what was built here (the cache of the control plane stays: see CONTRIBUTING.md)
 	rm -rf bin

@@ -110,7 +110,7 @@ func (p *play) startAgent(ctx context.Context, n *controlplane.Node) error {
 	if err != nil {
 		return err
 	}
-	p.agents[n.Name()], err = n.StaticPod(manifest, p.product.VIP)
+	p.agents[n.Name()], err = n.RunManifest(manifest, controlplane.Run{Program: p.product.VIP})
 	return err
 }
 
