@@ -31,7 +31,8 @@ type Right struct {
 	// packet is lost. The elector takes it out of the set as soon as the successor is heard ([Elector] Heard), and a second
 	// after the successor was let in at the latest; Until lies at least half a second beyond that, or where it was.
 	Passing bool
-	// Failover means that the right was taken from a holder that stopped renewing, so the address can't be probed for.
+	// Failover means that another node had the right before, and stopped renewing or passed it on. It may still answer for the
+	// address, which therefore can't be probed for.
 	Failover bool
 }
 

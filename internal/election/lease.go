@@ -29,6 +29,9 @@ type Peers interface {
 	Stand(lease string, candidate bool)
 	// Candidates returns the live nodes that would, without this one, the best first.
 	Candidates(lease string) []Candidate
+	// Incarnation is the name by which the others' Candidates know this process. The lease uses it too: a successor knows by
+	// it that the lease was passed to itself. Where it is empty the lease draws one.
+	Incarnation() string
 }
 
 // Candidate is a node that would take over a lease.
@@ -80,9 +83,13 @@ func NewLease(cfg LeaseConfig) (*Lease, error) {
 		return nil, err
 	}
 	cfg.Log = cfg.Log.With("lease", cfg.Namespace+"/"+cfg.Name)
+	self := newIncarnation(cfg.Host)
+	if cfg.Peers != nil && cfg.Peers.Incarnation() != "" {
+		self = incarnation(cfg.Peers.Incarnation())
+	}
 	return &Lease{
 		cfg:   cfg,
-		self:  newIncarnation(cfg.Host),
+		self:  self,
 		wake:  make(chan struct{}, 1),
 		heard: map[string]bool{},
 		leases: leaseStore{

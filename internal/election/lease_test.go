@@ -52,6 +52,8 @@ func (p peersOf) Candidates(string) []election.Candidate {
 	return out
 }
 
+func (p peersOf) Incarnation() string { return "" }
+
 // incarnations are what NewLease drew for each node.
 var incarnations = map[string]string{}
 

@@ -64,7 +64,7 @@ func (l *leaseLoop) gained(sent, now time.Time) {
 	l.renewed = sent
 	if l.phase == following {
 		l.give = handover{}
-		l.phase, l.failover, l.settled = holding, l.how == "failover", true
+		l.phase, l.failover, l.settled = holding, l.how == "failover" || l.how == "passed", true
 		l.since = now
 		l.cfg.Log.Info("elected", "how", l.how, "process", short(l.self))
 		l.cfg.Metrics.gain(l.Name(), l.how, len(l.wants().names))

@@ -234,7 +234,7 @@ func (l *membersLoop) rights() []Right {
 	fence := l.cfg.fence(l.renewed)
 	for _, name := range l.order {
 		s := l.stakes[name]
-		r := Right{Claim: name, Until: fence, Failover: s.failover}
+		r := Right{Claim: name, Until: fence, Failover: s.failover || s.last != ""}
 		switch s.tenure {
 		case held:
 		case quiet, letGo:

@@ -185,6 +185,9 @@ func (m *Members) Candidates(lease string) []Candidate {
 	return out
 }
 
+// Incarnation is [Peers] Incarnation: how this process is named in its member Lease.
+func (m *Members) Incarnation() string { return string(m.self) }
+
 // Live returns the nodes that are alive as this node sees them, without itself, sorted.
 func (m *Members) Live() []string {
 	m.mu.Lock()

@@ -230,8 +230,8 @@ func TestMembers(t *testing.T) {
 		}
 		for _, p := range ps[:2] {
 			for _, r := range p.held() {
-				if was := before[r.Claim] == "c"; r.Failover != was {
-					w.t.Errorf("%s: failover is %v, but the dead one held it: %v", r.Claim, r.Failover, was)
+				if before[r.Claim] == "c" && !r.Failover {
+					w.t.Errorf("%s: would be probed for, but the dead one held it", r.Claim)
 				}
 			}
 		}
@@ -387,6 +387,27 @@ func TestMembers(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		w.check()
 		w.await(2*time.Second, "b holds all", func() bool { return len(ps[1].held()) == len(all) })
+	})
+
+	story(t, "what another node held can't be probed for", func(w *world) {
+		all := claims(30)
+		ps := members(w, "a", "b")
+		for _, p := range ps {
+			p.elector.Set(all)
+			p.start()
+			time.Sleep(5 * time.Second)
+		}
+		for _, p := range ps {
+			held := p.held()
+			if len(held) == 0 {
+				w.fail("%s holds nothing", p.name)
+			}
+			for _, r := range held {
+				if r.Failover != (p == ps[1]) {
+					w.t.Errorf("%s at %s: failover is %v", r.Claim, p.name, r.Failover)
+				}
+			}
+		}
 	})
 
 	story(t, "members know candidates for leases", func(w *world) {
