@@ -17,6 +17,8 @@ const (
 	// settleMost: the End-of-RIB that follows the paths makes peers drop all others.
 	settleQuiet = 2 * time.Second
 	settleMost  = 15 * time.Second
+	// flush is how long the last withdrawals get to leave; there is nothing that tells.
+	flush = 250 * time.Millisecond
 )
 
 // Options are what a [Speaker] needs beside its configuration.
@@ -224,6 +226,10 @@ func (s *Speaker) end(ctx context.Context) {
 	}
 	if err := s.pathsLocked(time.Now()); err != nil {
 		s.log.Warn("not withdrawn", "err", err)
+	}
+	if keep { // no NOTIFICATION will follow that ends what a withdrawal still on its way should have ended
+		flushed := time.NewTimer(flush)
+		<-flushed.C
 	}
 	s.stopRouterLocked(keep)
 }

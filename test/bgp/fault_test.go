@@ -176,6 +176,19 @@ func TestFaultDrain(t *testing.T) {
 	}
 }
 
+// TestLeasedAddressesDoNotOutliveTheAgent stops an agent under graceful restart that holds an address under a lease: a successor may have it already.
+func TestLeasedAddressesDoNotOutliveTheAgent(t *testing.T) {
+	r := newRack(t, 1)
+	c := settings{ASN: 65000, Restart: 60 * time.Second, Peers: r.routerAddr() + ":65001"}
+	r.start(c)
+	leased := addr("192.0.2.20/32")
+	leased.For = time.Hour
+	r.speakers[0].set(addr(service), leased)
+	r.frr.has(5*time.Second, "ipv4", service, "192.0.2.20/32")
+	r.speakers[0].stop()
+	r.frr.has(2*time.Second, "ipv4", service)
+}
+
 // TestFrozenHolderIsWithdrawn freezes the speaker while its right runs out, and thaws it before the router has noticed.
 func TestFrozenHolderIsWithdrawn(t *testing.T) {
 	r := newRack(t, 1)
