@@ -355,6 +355,7 @@ func TestServices(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10,2001:db8::10"), slice("web", 0, "n1"))
 		w.shared.grant(t, "192.0.2.10")
+		w.settle()
 		w.journal.take()
 		w.shared.grant(t, "192.0.2.10 passing")
 		w.expect("wire -192.0.2.10", "wire -2001:db8::10")
