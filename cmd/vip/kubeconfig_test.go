@@ -130,7 +130,7 @@ func TestAddressReplacesTheKubeconfigs(t *testing.T) {
 	}
 }
 
-func TestDetectFindsAnAddressThatIsNoVIP(t *testing.T) {
+func TestDetectFindsAnAddress(t *testing.T) {
 	port, file := apiServer(t, []string{"elsewhere"}, "127.0.0.9", "127.0.0.1")
 	config := restConfig(t, vip.Config{
 		Kubernetes:   vip.Kubernetes{File: file, Detect: true},
@@ -141,6 +141,19 @@ func TestDetectFindsAnAddressThatIsNoVIP(t *testing.T) {
 	}
 	if status := ask(t, config); status != http.StatusOK {
 		t.Errorf("status %d", status)
+	}
+}
+
+func TestDetectNeverChoosesTheVIP(t *testing.T) {
+	port, file := apiServer(t, []string{"elsewhere"}, "127.0.0.1")
+	ctx, cancel := contextThatEndsSoon(t)
+	defer cancel()
+	_, err := vip.RESTConfig(ctx, vip.Config{
+		Kubernetes:   vip.Kubernetes{File: file, Detect: true},
+		ControlPlane: vip.ControlPlane{Enabled: true, Port: port, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
+	}, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "no address in the API server's certificate works") {
+		t.Errorf("got %v", err)
 	}
 }
 
