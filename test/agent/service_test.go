@@ -41,6 +41,12 @@ func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, agents[first].Stop(ctx))
 	answer := require.Value(b.lan.Observer().Wait(ctx, addr, began, netns.FromHost(other)))(t)
+	t.Log("the successor was heard after", answer.At.Sub(began), "of", first)
+	if out, err := b.cluster.Node(other).Host.Run(ctx, require.Value(vip())(t), "status"); err == nil {
+		t.Logf("%s", out)
+	} else {
+		t.Error(err)
+	}
 	if late := answer.At.Sub(began); late > time.Second {
 		t.Errorf("the successor was heard after %s", late)
 	}
