@@ -199,6 +199,3 @@ func short(i incarnation) string {
 	_, random, _ := strings.Cut(string(i), "/")
 	return random
 }
-
-// Incarnation names this process in the lease, for [Candidate].
-func (l *Lease) Incarnation() string { return string(l.self) }

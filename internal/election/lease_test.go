@@ -22,17 +22,31 @@ type peers struct {
 	stands map[string]bool
 	order  []string
 	ghosts []election.Candidate // who is named first, and does not live
+
+	processes int
+	self      map[string]string // the incarnation of each node's newest process
 }
 
-func newPeers(order ...string) *peers { return &peers{stands: map[string]bool{}, order: order} }
+func newPeers(order ...string) *peers {
+	return &peers{stands: map[string]bool{}, order: order, self: map[string]string{}}
+}
 
-// of is what the process of node sees.
-func (p *peers) of(node string) election.Peers { return peersOf{p, node} }
+// of is what a new process of node sees.
+func (p *peers) of(node string) election.Peers {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.processes++
+	self := fmt.Sprintf("boot.%s/%d", node, p.processes)
+	p.self[node] = self
+	return peersOf{p, node, self}
+}
 
 type peersOf struct {
-	all  *peers
-	node string
+	all        *peers
+	node, self string
 }
+
+func (p peersOf) Incarnation() string { return p.self }
 
 func (p peersOf) Stand(_ string, candidate bool) {
 	p.all.mu.Lock()
@@ -46,16 +60,11 @@ func (p peersOf) Candidates(string) []election.Candidate {
 	out := slices.Clone(p.all.ghosts)
 	for _, node := range p.all.order {
 		if node != p.node && p.all.stands[node] {
-			out = append(out, election.Candidate{Node: node, Incarnation: incarnations[node]})
+			out = append(out, election.Candidate{Node: node, Incarnation: p.all.self[node]})
 		}
 	}
 	return out
 }
-
-func (p peersOf) Incarnation() string { return "" }
-
-// incarnations are what NewLease drew for each node.
-var incarnations = map[string]string{}
 
 func leaseProc(w *world, name string, peers *peers) *proc {
 	return w.process(name, func(p *proc) election.Elector {
@@ -74,7 +83,6 @@ func leaseElector(w *world, p *proc, peers *peers) *election.Lease {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	incarnations[p.name] = l.Incarnation()
 	return l
 }
 

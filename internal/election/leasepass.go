@@ -44,7 +44,7 @@ func (l *leaseLoop) candidates() []Candidate {
 	}
 	return slices.DeleteFunc(l.cfg.Peers.Candidates(l.Name()), func(c Candidate) bool {
 		return slices.Contains(l.give.skip, c) ||
-			l.failover && c == l.from && time.Since(l.since) < 2*l.cfg.LeaseDuration
+			l.how == "failover" && c == l.from && time.Since(l.since) < 2*l.cfg.LeaseDuration
 	})
 }
 
@@ -91,7 +91,7 @@ func (l *leaseLoop) prepare(due *alarm, w wants) {
 	}
 	quiet := l.show(l.passingRights(w, l.give.until))
 	switch {
-	case l.lease != nil && l.give.wrote(l.lease): // the answer was lost
+	case !l.req.busy && l.lease != nil && l.give.wrote(l.lease): // the answer was lost
 		l.letIn(due.now)
 		l.linger(due, w)
 	case quiet && !l.req.busy && !l.needRead && due.reached(l.retryAt):
