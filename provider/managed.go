@@ -79,11 +79,11 @@ func writtenByUs(svc *corev1.Service, managers []string) marks {
 }
 
 func entryMarks(entry *metav1.ManagedFieldsEntry) marks {
-	if entry.FieldsV1 == nil || !concernsUs(string(entry.FieldsV1.Raw)) {
+	if entry.FieldsV1 == nil || !concernsUs(entry.FieldsV1.GetRawString()) {
 		return marks{}
 	}
 	var f fieldSet
-	if err := json.Unmarshal(entry.FieldsV1.Raw, &f); err != nil {
+	if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &f); err != nil {
 		return marks{}
 	}
 	return f.marks()
@@ -154,6 +154,6 @@ func compactEntry(m marks, manager string) []metav1.ManagedFieldsEntry {
 		panic("provider: a field set of strings does not marshal: " + err.Error())
 	}
 	return []metav1.ManagedFieldsEntry{{
-		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw},
+		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(raw)),
 	}}
 }

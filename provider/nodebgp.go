@@ -275,7 +275,7 @@ func (c *NodeBGP) password(secret string) (string, error) {
 	}
 	watched := c.secrets[secret]
 	if watched == nil || !watched.informer.HasSynced() {
-		return "", fmt.Errorf("Secret %s: %w", secret, errNotRead)
+		return "", fmt.Errorf("reading Secret %s: %w", secret, errNotRead)
 	}
 	obj, exists, err := watched.informer.GetStore().GetByKey(secret)
 	switch {
@@ -286,7 +286,7 @@ func (c *NodeBGP) password(secret string) (string, error) {
 	}
 	text := bytes.TrimRight(obj.(*corev1.Secret).Data[secretPassword], "\r\n")
 	if len(text) == 0 || len(text) > annotations.MaxPassword {
-		return "", fmt.Errorf("Secret %s has no password of 1 to %d bytes under the key %s", secret, annotations.MaxPassword, secretPassword)
+		return "", fmt.Errorf("no password in Secret %s: want one of 1 to %d bytes under the key %s", secret, annotations.MaxPassword, secretPassword)
 	}
 	return string(text), nil
 }

@@ -39,7 +39,7 @@ func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
 	}
 	for _, w := range wants {
 		due(w.Until)
-		if wait, problem, retry := h.mustWait(ctx, w, now); wait {
+		if wait, retry, problem := h.mustWait(ctx, w, now); wait {
 			due(retry)
 			p.waiting = append(p.waiting, waiting{w, problem})
 			continue
@@ -61,12 +61,12 @@ func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
 }
 
 // mustWait reports whether w can't be used yet: while it is probed for (problem nil), or because somebody else uses it.
-func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool, problem error, retry time.Time) {
+func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool, retry time.Time, problem error) {
 	k := w.Key()
 	pr := h.probes[k]
 	switch {
 	case h.cfg.Prober == nil, w.Sure, w.Detached, h.present[k], pr != nil && pr.free:
-		return false, nil, time.Time{}
+		return false, time.Time{}, nil
 	case pr == nil:
 		pr = &probe{}
 		h.probes[k] = pr
@@ -75,9 +75,9 @@ func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool
 		h.startProbe(ctx, pr, w.Address)
 	}
 	if pr.running {
-		return true, pr.problem, time.Time{}
+		return true, time.Time{}, pr.problem
 	}
-	return true, pr.problem, pr.retry
+	return true, pr.retry, pr.problem
 }
 
 // Phase is how far an address has come on this node.

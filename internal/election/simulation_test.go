@@ -29,7 +29,6 @@ type fate struct {
 	alive map[string]*proc
 	make  func(name string) *proc
 	churn func(p *proc) // changes what p stands for
-	log   []string
 }
 
 func (f *fate) note(format string, args ...any) {

@@ -32,8 +32,7 @@ type world struct {
 	gap     map[string]time.Duration
 	moves   map[string]int
 	split   []string
-	overlap time.Duration // the longest that a passed right was answered for beside its successor's
-	sole    bool          // processes lock their host
+	sole    bool // processes lock their host
 	onApply func(p *proc, rights []election.Right) error
 }
 

@@ -35,7 +35,6 @@ type play struct {
 	cluster *controlplane.Cluster
 	vip     netip.Addr
 	agents  map[string]*netns.Command // by node
-	agentID controlplane.Identity
 
 	admin *rest.Config // through the VIP, from the client
 	kube  *kubernetes.Clientset

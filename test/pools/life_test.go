@@ -62,7 +62,7 @@ func TestLife(t *testing.T) {
 		require.Value(services.Create(ctx, service("asks", annotate(annotations.LoadBalancerIPs, "198.18.0.4")), metav1.CreateOptions{}))(t)
 		svc := b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "198.18.0.4" })
 		svc.Annotations[annotations.LoadBalancerIPs] = "198.18.0.5"
-		svc = require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
+		require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
 		svc = b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "198.18.0.5" })
 		delete(svc.Annotations, annotations.LoadBalancerIPs)
 		require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
