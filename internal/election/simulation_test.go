@@ -25,6 +25,7 @@ var (
 type fate struct {
 	w     *world
 	rng   *rand.Rand
+	luck  *rand.Rand // of Apply, under world.mu
 	names []string
 	alive map[string]*proc
 	make  func(name string) *proc
@@ -120,8 +121,8 @@ func (f *fate) act() {
 // apply takes its time, now and then a lot of it, and fails.
 func (f *fate) apply(*proc, []election.Right) error {
 	f.w.mu.Lock()
-	d, fails := time.Duration(f.rng.Int64N(int64(30*time.Millisecond))), f.rng.IntN(20) == 0
-	if f.rng.IntN(50) == 0 {
+	d, fails := time.Duration(f.luck.Int64N(int64(30*time.Millisecond))), f.luck.IntN(20) == 0
+	if f.luck.IntN(50) == 0 {
 		d *= 200
 	}
 	f.w.mu.Unlock()
@@ -179,7 +180,7 @@ func simulate(t *testing.T, name string, play func(t *testing.T, w *world, rng *
 func TestSimulatedMembers(t *testing.T) {
 	simulate(t, "seed", func(t *testing.T, w *world, rng *rand.Rand) {
 		all := claims(12)
-		f := &fate{w: w, rng: rng, names: []string{"a", "b", "c", "d"}[:2+rng.IntN(3)], alive: map[string]*proc{}}
+		f := &fate{w: w, rng: rng, luck: rand.New(rand.NewPCG(rng.Uint64(), 2)), names: []string{"a", "b", "c", "d"}[:2+rng.IntN(3)], alive: map[string]*proc{}}
 		view := func() []election.Claim { // what one node knows of them just now
 			var out []election.Claim
 			for _, c := range all {
@@ -225,7 +226,7 @@ func TestSimulatedMembers(t *testing.T) {
 
 func TestSimulatedLease(t *testing.T) {
 	simulate(t, "seed", func(t *testing.T, w *world, rng *rand.Rand) {
-		f := &fate{w: w, rng: rng, names: []string{"a", "b", "c"}, alive: map[string]*proc{}}
+		f := &fate{w: w, rng: rng, luck: rand.New(rand.NewPCG(rng.Uint64(), 2)), names: []string{"a", "b", "c"}, alive: map[string]*proc{}}
 		stand := newPeers(f.names...)
 		f.make = func(name string) *proc {
 			if rng.IntN(3) == 0 {
