@@ -102,6 +102,13 @@ func (w *wire) Open(link string, family l2.Family) (l2.Port, error) {
 	return e, nil
 }
 
+// opened returns how often a port was asked for.
+func (w *wire) opened() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.opens
+}
+
 func (w *wire) Watch(ctx context.Context, changed func([]l2.Link)) error {
 	c := make(chan struct{}, 16)
 	w.mu.Lock()
@@ -205,6 +212,13 @@ func (w lan) station(t *testing.T, family l2.Family) *station {
 		<-done
 	})
 	return s
+}
+
+// all returns the frames heard so far.
+func (s *station) all() []heard {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.frames)
 }
 
 // about returns the frames heard so far about an address.

@@ -29,7 +29,7 @@ func TestManyAddressesAreNoBurst(t *testing.T) {
 		wait(10 * time.Second)
 		count := func(from, to, slot time.Duration) (total, most int) {
 			slots := map[time.Duration]int{}
-			for _, h := range far.frames {
+			for _, h := range far.all() {
 				if at := h.at.Sub(start); at >= from && at < to {
 					total++
 					slots[at/slot]++
@@ -85,13 +85,13 @@ func TestLinksThatCannotBeUsed(t *testing.T) {
 		if err := a.Probe(t.Context(), many(1, "lo")[0].Key()); err != nil {
 			t.Errorf("a link without neighbours: %v", err)
 		}
-		before := memory.opens
+		before := memory.opened()
 		want := append(many(500, "late"), w.addr("198.18.9.9", 0))
 		if err := a.Set(t.Context(), want); err == nil {
 			t.Error("no error of a missing link")
 		}
 		wait(10 * time.Second)
-		if n := memory.opens - before; n > 20 {
+		if n := memory.opened() - before; n > 20 {
 			t.Errorf("looked %d times in 10 s for one missing link", n)
 		}
 		if len(far.about(want[500])) == 0 {
