@@ -49,6 +49,12 @@ func (s *source) note(call string) {
 	s.calls = append(s.calls, call)
 }
 
+func (s *source) first() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[0]
+}
+
 func (s *source) count(call string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,8 +185,8 @@ func TestAddressesInUseAreKnownBeforeTheFirstIsGiven(t *testing.T) {
 	spec.Spec.LoadBalancerClass, spec.Spec.LoadBalancerIP = &class, "192.0.2.3"
 	b := play(t, "192.0.2.0/29", nil, foreign, shown, spec, written(loadBalancer("ours"), "192.0.2.4"), loadBalancer("new"))
 	b.untilAddress(t, "default/new", "192.0.2.5")
-	if calls := b.calls; calls[0] != "replay" {
-		t.Errorf("first call: %s", calls[0])
+	if first := b.first(); first != "replay" {
+		t.Errorf("first call: %s", first)
 	}
 }
 
