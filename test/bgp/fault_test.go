@@ -57,6 +57,7 @@ func TestThreeNodesShareTheTraffic(t *testing.T) {
 
 // TestFaultNodeLost cuts a node off. With one of two nodes gone the client must not miss an answer for longer than the detection takes.
 func TestFaultNodeLost(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	for _, test := range []struct {
 		name     string
 		neighbor []string
@@ -93,6 +94,7 @@ func TestFaultNodeLost(t *testing.T) {
 
 // TestFaultNodeLostUnderTraffic measures the same from the client's side, with three nodes.
 func TestFaultNodeLostUnderTraffic(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	r := newRack(t, 3, "bfd 3 100 100")
 	r.start(settings{ASN: 65000, Peers: r.routerAddr() + ":65001:::::true;100;100;3"})
 	for _, s := range r.speakers {
@@ -106,6 +108,7 @@ func TestFaultNodeLostUnderTraffic(t *testing.T) {
 }
 
 func TestFaultUpgradeUnderGracefulRestart(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	for name, bfd := range map[string]string{"plain": "", "bfd": ":::::true;100;100;3"} {
 		t.Run(name, func(t *testing.T) {
 			lines := []string{"graceful-restart-helper"}
@@ -146,6 +149,7 @@ func TestFaultUpgradeUnderGracefulRestart(t *testing.T) {
 }
 
 func TestFaultDrain(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	r := newRack(t, 3)
 	r.start(settings{ASN: 65000, Drain: 2 * time.Second, Peers: r.routerAddr() + ":65001"})
 	outage := faultOutage(t, r, "one of three nodes drained", 2, func() {
@@ -210,6 +214,7 @@ func TestFrozenHolderIsWithdrawn(t *testing.T) {
 }
 
 func TestBenchThousandServices(t *testing.T) {
+	require.Asked(t, "DAYMARK_BENCH", "make bench")
 	r := newRack(t, 1)
 	s := startSpeaker(t, r.nodes[0])
 	s.configure(settings{ASN: 65000, Peers: r.routerAddr() + ":65001"})

@@ -55,3 +55,11 @@ func Value[T any](v T, err error) func(testing.TB) T {
 		return v
 	}
 }
+
+// Asked skips a long test unless the variable is 1, as the make target sets it. That is no want of anything.
+func Asked(t testing.TB, variable, target string) {
+	t.Helper()
+	if os.Getenv(variable) != "1" {
+		t.Skip("`" + target + "` runs it")
+	}
+}
