@@ -82,13 +82,18 @@ func Desired(p *Policy, f *Facts, svc *corev1.Service, eps []*discoveryv1.Endpoi
 	}
 	var w Wish
 	var problems []string
+	tell, badRoute := route(svc)
 	for _, addr := range addrs {
 		a, err := p.place(f, svc, addr)
 		if err != nil {
 			problems = append(problems, err.Error())
 			continue
 		}
+		a.Route = tell
 		w.Addresses = append(w.Addresses, a)
+	}
+	if badRoute != nil {
+		reason = cmp.Or(reason, wrong("BadAnnotation", "%s", oneLine(badRoute)))
 	}
 	if len(problems) > 0 {
 		reason = wrong("AddressRefused", "%s", strings.Join(problems, "; "))
