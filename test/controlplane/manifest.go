@@ -162,7 +162,7 @@ func (n *Node) mountVolumes(script *strings.Builder, spec corev1.PodSpec, c core
 			source := spec.Volumes[i].HostPath.Path
 			fmt.Fprintf(script, "test -e %[1]s || { echo \"no %[1]s on this host\" >&2; exit 1; }\n", quote(source))
 			if source != mount.MountPath {
-				fmt.Fprintf(script, "test -d %[1]s && mkdir -p %[2]s || { mkdir -p $(dirname %[2]s); touch %[2]s; }\nmount --bind %[1]s %[2]s\n", quote(source), quote(mount.MountPath))
+				fmt.Fprintf(script, "test -d %[1]s && mkdir -p %[2]s || { mkdir -p $(dirname %[2]s); test -e %[2]s || touch %[2]s; }\nmount --bind %[1]s %[2]s\n", quote(source), quote(mount.MountPath))
 			}
 		}
 	}
@@ -185,7 +185,7 @@ func (n *Node) mountHosts(script *strings.Builder, meta metav1.ObjectMeta, spec 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(script, "touch /etc/hosts\nmount --bind %s /etc/hosts\n", quote(file))
+	fmt.Fprintf(script, "test -e /etc/hosts || touch /etc/hosts\nmount --bind %s /etc/hosts\n", quote(file))
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
