@@ -45,7 +45,8 @@ type room struct {
 	mu      sync.Mutex
 	set     []vip.Address
 	left    []vip.Address // of a former run
-	fail    error         // of the next Set, which then does nothing
+	fail    error         // of each Set, which then does nothing; see breaks
+	told    bool          // the journal has that fail
 	refuse  netip.Addr    // can't be added
 	calls   int
 	changed func(vip.Change) // called for each Set
@@ -56,8 +57,10 @@ func (r *room) Set(_ context.Context, want []vip.Address) error {
 	defer r.mu.Unlock()
 	r.calls++
 	if err := r.fail; err != nil {
-		r.fail = nil
-		r.journal.note("%s fails", r.name)
+		if !r.told {
+			r.journal.note("%s fails", r.name)
+		}
+		r.told = true
 		return err
 	}
 	var err error
@@ -83,6 +86,14 @@ func (r *room) Set(_ context.Context, want []vip.Address) error {
 	r.set = want
 	r.left = slices.DeleteFunc(r.left, func(a vip.Address) bool { return contains(want, a) })
 	return err
+}
+
+// breaks makes each Set fail until it is called with nil. The journal notes the first: how often the holder tries meanwhile is
+// its own affair.
+func (r *room) breaks(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail, r.told = err, false
 }
 
 func contains(set []vip.Address, a vip.Address) bool {

@@ -48,11 +48,13 @@ func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 	return r
 }
 
+// apply sets what source wants and waits until that is true and the holder rests: only then may a story change the rooms.
 func (r *rig) apply(source string, want ...agent.Want) {
 	r.t.Helper()
 	if err := r.Await(r.t.Context(), r.Set(source, want)); err != nil {
 		r.t.Errorf("apply: %v", err)
 	}
+	synctest.Wait()
 }
 
 // expect compares what was recorded since the last time.
@@ -108,14 +110,13 @@ func TestHolder(t *testing.T) {
 		r.apply("a", want("192.0.2.1")...)
 		r.journal.take()
 		r.wire.changed = func(vip.Change) {
-			r.kernel.mu.Lock()
-			r.kernel.fail = errors.New("no memory")
-			r.kernel.mu.Unlock()
+			r.kernel.breaks(errors.New("no memory"))
 			r.wire.changed = nil
 		}
 		if err := r.Await(t.Context(), r.Set("a", nil)); err == nil {
 			t.Error("no error although the address is still there")
 		}
+		r.kernel.breaks(nil)
 		time.Sleep(1100 * time.Millisecond)
 		r.expect("wire -192.0.2.1", "kernel fails", "kernel -192.0.2.1")
 	})
@@ -124,10 +125,11 @@ func TestHolder(t *testing.T) {
 		r := newRig(t, nil)
 		r.apply("a", want("192.0.2.1")...)
 		r.journal.take()
-		r.wire.fail = errors.New("no socket")
+		r.wire.breaks(errors.New("no socket"))
 		if err := r.Await(t.Context(), r.Set("a", nil)); err == nil {
 			t.Error("no error although the address may be announced still")
 		}
+		r.wire.breaks(nil)
 		time.Sleep(1100 * time.Millisecond)
 		r.expect("wire fails", "kernel -192.0.2.1", "wire -192.0.2.1")
 	})
