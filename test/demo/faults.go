@@ -75,12 +75,15 @@ func (p *play) stopHolder(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if _, err := p.holder(p.vip6); err != nil {
+		return "", err
+	}
 	p.row("VIP's holder stopped (SIGTERM), client unanswered for", millis(out.Longest))
 	if err := p.readNodes(ctx); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s went from %s to %s; the client was unanswered for %s (%d questions lost of %d)",
-		p.vip, before.Name(), after.Name(), millis(out.Longest), out.Lost, out.Lost+out.Answered), p.startAgent(ctx, before)
+		joinAddrs(p.vips()), before.Name(), after.Name(), millis(out.Longest), out.Lost, out.Lost+out.Answered), p.startAgent(ctx, before)
 }
 
 // cutHolder takes the cable out of the node that holds the Service of namespace default.
@@ -93,9 +96,10 @@ func (p *play) cutHolder(ctx context.Context) (string, error) {
 	if before == nil {
 		return "", errors.New("no node is called " + s.holder)
 	}
-	out, err := p.outage(ctx, netns.Probe{From: p.client, Network: "http", To: netip.AddrPortFrom(s.addr, 80)}, before.Cut, func(netns.Reached) bool {
+	addr := s.addrs[0]
+	out, err := p.outage(ctx, netns.Probe{From: p.client, Network: "http", To: netip.AddrPortFrom(addr, 80)}, before.Cut, func(netns.Reached) bool {
 		for _, n := range p.cluster.Nodes() {
-			if has, err := n.Has(s.addr); err == nil && has && n != before {
+			if has, err := n.Has(addr); err == nil && has && n != before {
 				return true
 			}
 		}
@@ -107,16 +111,18 @@ func (p *play) cutHolder(ctx context.Context) (string, error) {
 	if err := p.readNodes(ctx); err != nil {
 		return "", err
 	}
-	if err := before.WaitNoAddr(ctx, s.addr); err != nil {
-		return "", err
-	}
-	after, err := p.holder(s.addr)
+	after, err := p.holder(addr)
 	if err != nil {
 		return "", err
 	}
+	for _, a := range s.addrs {
+		if err := errors.Join(before.WaitNoAddr(ctx, a), after.WaitAddr(ctx, a)); err != nil {
+			return "", err
+		}
+	}
 	p.row("Service's holder cut off, client unanswered for", millis(out.Longest))
 	return fmt.Sprintf("%s went from %s to %s; the client was unanswered for %s (%d questions lost of %d)",
-		s.addr, before.Name(), after.Name(), millis(out.Longest), out.Lost, out.Lost+out.Answered), before.Mend()
+		s.text(), before.Name(), after.Name(), millis(out.Longest), out.Lost, out.Lost+out.Answered), before.Mend()
 }
 
 // readNodes is what anybody with a kubectl would do next.

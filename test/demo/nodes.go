@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -37,7 +38,7 @@ func (p *play) firstNode(ctx context.Context) (string, error) {
 		return "", err
 	}
 	served := time.Now()
-	rbac, err := n.Run(ctx, p.product.VIP, "manifest", "rbac", "--controlplane", "--arp", "--services", "--servicesElection", "--address", p.vip.String())
+	rbac, err := n.Run(ctx, p.product.VIP, "manifest", "rbac", "--controlplane", "--arp", "--services", "--servicesElection", "--address", joinAddrs(p.vips()))
 	if err != nil {
 		return "", err
 	}
@@ -48,12 +49,12 @@ func (p *play) firstNode(ctx context.Context) (string, error) {
 	if err := controlplane.Apply(ctx, p.cluster.Config(n.Host, n.Addr(), admin), rbac); err != nil {
 		return "", err
 	}
-	if err := n.WaitAddr(ctx, p.vip); err != nil {
+	if err := errors.Join(n.WaitAddr(ctx, p.vip), n.WaitAddr(ctx, p.vip6)); err != nil {
 		return "", err
 	}
 	p.row("API server up, then the VIP after", seconds(time.Since(served)))
-	return fmt.Sprintf("%s is on node-1, %s after the agent started and %s after the API server was ready",
-		p.vip, seconds(time.Since(began)), seconds(time.Since(served))), n.StartProxy(ctx)
+	return fmt.Sprintf("%s are on node-1, %s after the agent started and %s after the API server was ready",
+		joinAddrs(p.vips()), seconds(time.Since(began)), seconds(time.Since(served))), n.StartProxy(ctx)
 }
 
 func (p *play) otherNodes(ctx context.Context) (string, error) {
@@ -106,7 +107,7 @@ func (p *play) addNode(name string) (*controlplane.Node, error) {
 // startAgent writes the static pod's manifest as a user would and starts it.
 func (p *play) startAgent(ctx context.Context, n *controlplane.Node) error {
 	manifest, err := n.Run(ctx, p.product.VIP, "manifest", "pod", "--controlplane", "--arp", "--leaderElection", "--services", "--servicesElection",
-		"--interface", "eth0", "--address", p.vip.String(), "--k8sConfigPath", agentConf)
+		"--interface", "eth0", "--address", joinAddrs(p.vips()), "--k8sConfigPath", agentConf)
 	if err != nil {
 		return err
 	}
@@ -124,16 +125,23 @@ func (p *play) readThroughVIP(ctx context.Context) (string, error) {
 	if p.kube, err = kubernetes.NewForConfig(p.admin); err != nil {
 		return "", err
 	}
-	healthz, err := get(ctx, p.admin, "/healthz")
-	if err != nil {
-		return "", err
+	var answers []string
+	for _, addr := range p.vips() {
+		healthz, err := get(ctx, p.cluster.Config(p.client, addr, admin), "/healthz")
+		if err != nil {
+			return "", err
+		}
+		answers = append(answers, fmt.Sprintf("https://%s/healthz says %s", netip.AddrPortFrom(addr, controlplane.APIPort), healthz))
 	}
 	nodes, err := p.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("https://%s:%d/healthz says %s; nodes: %d", p.vip, controlplane.APIPort, healthz, len(nodes.Items)), nil
+	return fmt.Sprintf("%s; nodes: %d", strings.Join(answers, "; "), len(nodes.Items)), nil
 }
+
+// vips are the addresses of the control plane.
+func (p *play) vips() []netip.Addr { return []netip.Addr{p.vip, p.vip6} }
 
 func get(ctx context.Context, cfg *rest.Config, path string) (string, error) {
 	client, err := rest.HTTPClientFor(cfg)

@@ -34,6 +34,7 @@ type play struct {
 	client  *netns.Host
 	cluster *controlplane.Cluster
 	vip     netip.Addr
+	vip6    netip.Addr                // the same in IPv6
 	agents  map[string]*netns.Command // by node
 
 	admin *rest.Config // through the VIP, from the client
@@ -134,10 +135,10 @@ func (p *play) prepare() error {
 	if p.client, err = p.lab.AddHost("client", p.lan); err != nil {
 		return err
 	}
-	p.vip = p.lan.Addr(100)
+	p.vip, p.vip6 = p.lan.Addr(100), p.lan.Addr6(100)
 	p.agents = map[string]*netns.Command{}
 	p.cluster, err = controlplane.New(p.lab, controlplane.Config{
-		Programs: p.set, Endpoint: p.vip, Names: []string{"127.0.0.1"},
+		Programs: p.set, Endpoint: p.vip, Names: []string{"127.0.0.1", p.vip6.String()},
 	})
 	return err
 }

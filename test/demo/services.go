@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +17,10 @@ import (
 	"daymark/test/netns"
 )
 
-// The pools, as a user writes them.
-var (
-	shopPool   = netip.MustParsePrefix("198.18.0.208/29")
-	globalPool = netip.MustParsePrefix("198.18.0.224/29")
+// The pools, as a user writes them, and what each gives.
+const (
+	shopPool   = "198.18.0.208/29,fd00:18::5:0/112"
+	globalPool = "198.18.0.224/29,fd00:18::6:0/112"
 )
 
 // ccmAccount is the ServiceAccount that `ccm manifest` makes.
@@ -39,7 +40,7 @@ func (p *play) startCCM(ctx context.Context) (string, error) {
 	if _, err := p.kube.CoreV1().Namespaces().Create(ctx, shop, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
-	pools := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kubevip, namespace: kube-system}\ndata: {cidr-shop: %s, cidr-global: %s}\n", shopPool, globalPool)
+	pools := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kubevip, namespace: kube-system}\ndata: {cidr-shop: \"%s\", cidr-global: \"%s\"}\n", shopPool, globalPool)
 	if err := controlplane.Apply(ctx, p.admin, []byte(pools)); err != nil {
 		return "", err
 	}
@@ -62,13 +63,15 @@ func (p *play) startCCM(ctx context.Context) (string, error) {
 // service is one that the demo made.
 type service struct {
 	namespace, name string
-	addr            netip.Addr
+	addrs           []netip.Addr // one in each family
 	holder          string
 }
 
 func (s service) String() string { return s.namespace + "/" + s.name }
 
-// services creates one Service in each namespace, with two pods each, and fetches a page through every address.
+func (s service) text() string { return joinAddrs(s.addrs) }
+
+// services creates one dual-stack Service in each namespace, with two pods each, and fetches a page through every address.
 func (p *play) services(ctx context.Context) (string, error) {
 	var lines []string
 	for i, namespace := range []string{"shop", "default"} {
@@ -81,15 +84,20 @@ func (p *play) services(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if pool := []netip.Prefix{shopPool, globalPool}[i]; !pool.Contains(s.addr) {
-			return "", fmt.Errorf("service %s got %s, which is not in its pool %s", s, s.addr, pool)
+		pool := []string{shopPool, globalPool}[i]
+		for _, addr := range s.addrs {
+			if !inPool(pool, addr) {
+				return "", fmt.Errorf("service %s got %s, which is not in its pool %s", s, addr, pool)
+			}
+			page, after, err := p.fetch(ctx, addr, created)
+			if err != nil {
+				return "", err
+			}
+			if addr.Is4() {
+				p.row(fmt.Sprintf("Service %s created, first page after", s), seconds(after))
+			}
+			lines = append(lines, fmt.Sprintf("%s has %s, held by %s; its page comes from pod %s, %s after it was created", s, addr, s.holder, page, seconds(after)))
 		}
-		page, after, err := p.fetch(ctx, s.addr, created)
-		if err != nil {
-			return "", err
-		}
-		p.row(fmt.Sprintf("Service %s created, first page after", s), seconds(after))
-		lines = append(lines, fmt.Sprintf("%s has %s, held by %s; its page comes from pod %s, %s after it was created", s, s.addr, s.holder, page, seconds(after)))
 	}
 	return strings.Join(lines, "\n"), nil
 }
@@ -104,9 +112,12 @@ func (p *play) createService(ctx context.Context, namespace, name string) error 
 		}
 		pods = append(pods, pod)
 	}
+	both := corev1.IPFamilyPolicyRequireDualStack
 	svc, err := p.kube.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, IPFamilyPolicy: &both, Ports: []corev1.ServicePort{{Name: "http", Port: 80}},
+		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return err
@@ -114,16 +125,36 @@ func (p *play) createService(ctx context.Context, namespace, name string) error 
 	return controlplane.SetEndpoints(ctx, p.kube, svc, controlplane.Ready(pods...)...)
 }
 
-// held waits until a node says in the Service's status that it holds the address.
+// held waits until a node says in the Service's status that it holds the addresses.
 func (p *play) held(ctx context.Context, namespace, name string) (service, error) {
 	got, err := controlplane.Await(ctx, p.kube.CoreV1().Services(namespace), name, func(s *corev1.Service) bool {
-		return len(s.Status.LoadBalancer.Ingress) > 0 && s.Annotations[annotations.VIPHost] != ""
+		return len(s.Status.LoadBalancer.Ingress) == 2 && s.Annotations[annotations.VIPHost] != ""
 	})
 	if err != nil {
 		return service{}, err
 	}
-	addr, err := netip.ParseAddr(got.Status.LoadBalancer.Ingress[0].IP)
-	return service{namespace, name, addr, got.Annotations[annotations.VIPHost]}, err
+	out := service{namespace: namespace, name: name, holder: got.Annotations[annotations.VIPHost]}
+	for _, in := range got.Status.LoadBalancer.Ingress {
+		addr, err := netip.ParseAddr(in.IP)
+		if err != nil {
+			return service{}, err
+		}
+		out.addrs = append(out.addrs, addr)
+	}
+	return out, nil
+}
+
+// inPool tells whether one of the pool's prefixes contains addr.
+func inPool(pool string, addr netip.Addr) bool {
+	return slices.ContainsFunc(strings.Split(pool, ","), func(cidr string) bool { return netip.MustParsePrefix(cidr).Contains(addr) })
+}
+
+func joinAddrs(addrs []netip.Addr) string {
+	texts := make([]string, len(addrs))
+	for i, a := range addrs {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ",")
 }
 
 // fetch asks until a page comes, and says which pod it is from and how long after the moment it came.
@@ -134,7 +165,7 @@ func (p *play) fetch(ctx context.Context, addr netip.Addr, since time.Time) (pod
 	return got.By, got.At.Sub(since), err
 }
 
-// deleteService deletes the Service of namespace shop: its address leaves the node, and the pool gives it to the next one.
+// deleteService deletes the Service of namespace shop: its addresses leave the node, and the pool gives them to the next one.
 func (p *play) deleteService(ctx context.Context) (string, error) {
 	s, err := p.held(ctx, "shop", "shop-web")
 	if err != nil {
@@ -145,8 +176,10 @@ func (p *play) deleteService(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, n := range p.cluster.Nodes() {
-		if err := n.WaitNoAddr(ctx, s.addr); err != nil {
-			return "", err
+		for _, addr := range s.addrs {
+			if err := n.WaitNoAddr(ctx, addr); err != nil {
+				return "", err
+			}
 		}
 	}
 	gone := time.Since(began)
@@ -157,9 +190,9 @@ func (p *play) deleteService(ctx context.Context) (string, error) {
 		return "", err
 	}
 	next, err := p.held(ctx, "shop", "next")
-	if err == nil && next.addr != s.addr {
-		err = errors.New("the pool did not have the address back: the next Service got " + next.addr.String())
+	if err == nil && !slices.Equal(next.addrs, s.addrs) {
+		err = errors.New("the pool did not have the addresses back: the next Service got " + next.text())
 	}
-	p.row("Service deleted, address off the node after", seconds(gone))
-	return fmt.Sprintf("%s left %s after %s; the pool has it back, and gave it to %s", s.addr, s.holder, seconds(gone), next), err
+	p.row("Service deleted, addresses off the node after", seconds(gone))
+	return fmt.Sprintf("%s left %s after %s; the pool has them back, and gave them to %s", s.text(), s.holder, seconds(gone), next), err
 }
