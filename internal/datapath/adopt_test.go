@@ -12,16 +12,17 @@ import (
 
 	"daymark/internal/datapath"
 	"daymark/internal/vip"
+	"daymark/test/netns"
 )
 
 func TestWhatIsNotOursIsLeft(t *testing.T) {
 	l := link(t, "a0")
-	ip(t, "address add 198.18.0.5/24 dev a0")
-	ip(t, "address add 198.18.0.6/32 dev a0")
-	ip(t, "address add fd00::5/64 dev a0 nodad")
+	netns.IP(t, "address add 198.18.0.5/24 dev a0")
+	netns.IP(t, "address add 198.18.0.6/32 dev a0")
+	netns.IP(t, "address add fd00::5/64 dev a0 nodad")
 	other(t, l, "198.18.0.7/32", 18) // another program's mark
 	k := open(t, datapath.Config{})
-	ip(t, "address add 198.18.0.8/32 dev a0") // somebody's, after us
+	netns.IP(t, "address add 198.18.0.8/32 dev a0") // somebody's, after us
 	recorded := watch(t)
 	for _, a := range []string{"198.18.0.5/32", "198.18.0.7/32", "198.18.0.8/32", "fd00::5/128"} {
 		if err := k.Set(t.Context(), []vip.Address{addr(a, l)}); !errors.Is(err, datapath.ErrForeign) {
@@ -39,10 +40,10 @@ func TestWhatIsNotOursIsLeft(t *testing.T) {
 
 func TestUnmarkedAddressesOfAPredecessorAreAdopted(t *testing.T) {
 	l := link(t, "a0")
-	ip(t, "address add 198.18.0.1/24 dev a0") // the node's
-	ip(t, "address add 198.18.0.6/32 dev a0")
-	ip(t, "address add 198.18.0.7/24 dev a0") // secondary to the node's
-	ip(t, "address add fd00::6/128 dev a0 nodad")
+	netns.IP(t, "address add 198.18.0.1/24 dev a0") // the node's
+	netns.IP(t, "address add 198.18.0.6/32 dev a0")
+	netns.IP(t, "address add 198.18.0.7/24 dev a0") // secondary to the node's
+	netns.IP(t, "address add fd00::6/128 dev a0 nodad")
 	k := open(t, datapath.Config{})
 	recorded := watch(t)
 	left := []netip.Prefix{netip.MustParsePrefix("198.18.0.7/24"), netip.MustParsePrefix("198.18.0.6/32"), netip.MustParsePrefix("fd00::6/128")}

@@ -12,15 +12,17 @@ import (
 
 	"daymark/internal/datapath"
 	"daymark/internal/vip"
+	"daymark/test/netns"
+	"daymark/test/require"
 )
 
 func TestLifetimeFollowsTheRight(t *testing.T) {
 	l := link(t, "a0")
 	k := open(t, datapath.Config{})
-	run(t, k)
+	require.Running(t, k.Run)
 	lft := func(want int) {
 		t.Helper()
-		out := ip(t, "address show dev a0")
+		out := netns.IP(t, "address show dev a0")
 		n := 0
 		for _, s := range []int{want, want - 1, want - 2} { // a starved machine looks late
 			n += strings.Count(out, fmt.Sprintf("valid_lft %dsec preferred_lft 0sec", s))
@@ -40,7 +42,7 @@ func TestLifetimeFollowsTheRight(t *testing.T) {
 	lft(38)
 	set(t, k, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
 	expect(t, l, "198.18.0.1/32", "fd00::1/128")
-	if out := ip(t, "address show dev a0"); strings.Contains(out, "valid_lft 3") {
+	if out := netns.IP(t, "address show dev a0"); strings.Contains(out, "valid_lft 3") {
 		t.Error("still ends:", out)
 	}
 	recorded := watch(t)

@@ -17,6 +17,7 @@ import (
 
 	"daymark/internal/datapath"
 	"daymark/internal/vip"
+	"daymark/test/netns"
 )
 
 const right = 5 * time.Second
@@ -26,7 +27,7 @@ var hold = flag.String("hold", "", "hold these addresses on a link until killed:
 // holder starts a process that holds addresses, renewing a right of 5 s again and again.
 func holder(t *testing.T, link string, addrs ...string) (*exec.Cmd, time.Duration) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-inside-namespace", "-hold", link+","+strings.Join(addrs, ","))
+	cmd := exec.Command(os.Args[0], "-hold", link+","+strings.Join(addrs, ","))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -117,9 +118,9 @@ func watch(t *testing.T) func() []string {
 		}
 	}()
 	// It listens when it reports an address made for that.
-	ip(t, "address add 127.0.0.99/32 dev lo")
+	netns.IP(t, "address add 127.0.0.99/32 dev lo")
 	for {
-		ip(t, "address change 127.0.0.99/32 dev lo")
+		netns.IP(t, "address change 127.0.0.99/32 dev lo")
 		select {
 		case <-lines:
 		case <-time.After(20 * time.Millisecond):
@@ -128,7 +129,7 @@ func watch(t *testing.T) func() []string {
 		break
 	}
 	return func() []string {
-		ip(t, "address del 127.0.0.99/32 dev lo")
+		netns.IP(t, "address del 127.0.0.99/32 dev lo")
 		var got []string
 		for line := range lines {
 			sign := "+"

@@ -1,7 +1,6 @@
 package datapath_test
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"os/exec"
@@ -15,15 +14,17 @@ import (
 
 	"daymark/internal/datapath"
 	"daymark/internal/vip"
+	"daymark/test/netns"
+	"daymark/test/require"
 )
 
 // link makes a link that is up, until the test ends.
 func link(t testing.TB, name string) string {
 	t.Helper()
-	ip(t, "link add "+name+" type veth peer name p"+name)
+	netns.IP(t, "link add "+name+" type veth peer name p"+name)
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name).Run() })
-	ip(t, "link set p"+name+" up")
-	ip(t, "link set "+name+" up")
+	netns.IP(t, "link set p"+name+" up")
+	netns.IP(t, "link set "+name+" up")
 	return name
 }
 
@@ -53,24 +54,11 @@ func set(t *testing.T, k *datapath.Kernel, want ...vip.Address) {
 	}
 }
 
-// run runs k until the test ends.
-func run(t *testing.T, k *datapath.Kernel) {
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- k.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error("Run:", err)
-		}
-	})
-}
-
 // on returns what a link has, as text, the kernel's own link-local address left out.
 func on(t *testing.T, link string) []string {
 	t.Helper()
 	var out []string
-	for line := range strings.Lines(ip(t, "-o address show dev "+link)) {
+	for line := range strings.Lines(netns.IP(t, "-o address show dev "+link)) {
 		f := strings.Fields(line)
 		if !strings.HasPrefix(f[3], "fe80:") {
 			out = append(out, f[3])
@@ -133,7 +121,7 @@ func TestAddressIsNoSourceAndMakesNoRoute(t *testing.T) {
 	l := link(t, "a0")
 	k := open(t, datapath.Config{})
 	set(t, k, addr("198.18.0.1/24", l), addr("fd00::1/64", l))
-	for line := range strings.Lines(ip(t, "-d -o address show dev "+l)) {
+	for line := range strings.Lines(netns.IP(t, "-d -o address show dev "+l)) {
 		if strings.Contains(line, "fe80:") {
 			continue
 		}
@@ -146,15 +134,15 @@ func TestAddressIsNoSourceAndMakesNoRoute(t *testing.T) {
 			t.Error("not at once usable:", line)
 		}
 	}
-	if routes := ip(t, "route show dev "+l) + ip(t, "-6 route show fd00::/64 dev "+l); routes != "" {
+	if routes := netns.IP(t, "route show dev "+l) + netns.IP(t, "-6 route show fd00::/64 dev "+l); routes != "" {
 		t.Error("routes:", routes)
 	}
 }
 
 func TestErrorsOfSomeLeaveTheOthers(t *testing.T) {
 	l, down := link(t, "a0"), link(t, "a1")
-	ip(t, "link set a1 down")
-	ip(t, "address add 198.18.0.9/24 dev a0")
+	netns.IP(t, "link set a1 down")
+	netns.IP(t, "address add 198.18.0.9/24 dev a0")
 	k := open(t, datapath.Config{})
 	err := k.Set(t.Context(), []vip.Address{
 		addr("198.18.0.1/32", l), addr("198.18.0.2/32", "missing"), addr("fd00::1/128", down),
@@ -168,8 +156,8 @@ func TestErrorsOfSomeLeaveTheOthers(t *testing.T) {
 	expect(t, l, "198.18.0.1/32", "198.18.0.9/24")
 	expect(t, down, "198.18.0.4/32")
 
-	run(t, k)
-	ip(t, "link set a1 up")
+	require.Running(t, k.Run)
+	netns.IP(t, "link set a1 up")
 	soon(t, down, "198.18.0.4/32", "fd00::1/128")
 	soon(t, link(t, "missing"), "198.18.0.2/32")
 }
@@ -196,17 +184,17 @@ func TestRemovingAPrimaryKeepsItsSecondaries(t *testing.T) {
 func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 	l := link(t, "a0")
 	k := open(t, datapath.Config{})
-	run(t, k)
+	require.Running(t, k.Run)
 	set(t, k, addr("198.18.0.1/32", l), until(addr("fd00::1/128", l), 20*time.Second), addr("fd00::2/128", l))
-	ip(t, "address del 198.18.0.1/32 dev a0")
+	netns.IP(t, "address del 198.18.0.1/32 dev a0")
 	soon(t, l, "198.18.0.1/32", "fd00::1/128", "fd00::2/128")
-	ip(t, "address flush dev a0 scope global")
+	netns.IP(t, "address flush dev a0 scope global")
 	soon(t, l, "198.18.0.1/32", "fd00::1/128", "fd00::2/128")
-	ip(t, "link set a0 down") // the kernel drops IPv6 addresses
+	netns.IP(t, "link set a0 down") // the kernel drops IPv6 addresses
 	soon(t, l, "198.18.0.1/32")
-	ip(t, "link set a0 up")
+	netns.IP(t, "link set a0 up")
 	soon(t, l, "198.18.0.1/32", "fd00::1/128", "fd00::2/128")
-	ip(t, "link del a0")
+	netns.IP(t, "link del a0")
 	link(t, "a0")
 	soon(t, l, "198.18.0.1/32", "fd00::1/128", "fd00::2/128")
 }
@@ -238,7 +226,7 @@ func TestLostNotificationsAreReadAnew(t *testing.T) {
 }
 
 func TestLoopback(t *testing.T) {
-	ip(t, "link set lo up")
+	netns.IP(t, "link set lo up")
 	for name, test := range map[string]struct {
 		scope datapath.Scope
 		want  string
@@ -246,8 +234,8 @@ func TestLoopback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := open(t, datapath.Config{LoopbackScope: test.scope})
 			set(t, k, addr("198.18.0.1/32", "lo"), addr("fd00::1/128", "lo"))
-			out := ip(t, "-o address show dev lo to 198.18.0.1")
-			if !strings.Contains(out, test.want) || !strings.Contains(ip(t, "-o address show dev lo"), "fd00::1/128") {
+			out := netns.IP(t, "-o address show dev lo to 198.18.0.1")
+			if !strings.Contains(out, test.want) || !strings.Contains(netns.IP(t, "-o address show dev lo"), "fd00::1/128") {
 				t.Error(out)
 			}
 			set(t, k)

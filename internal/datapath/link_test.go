@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"daymark/internal/datapath"
+	"daymark/test/netns"
+	"daymark/test/require"
 )
 
 func TestLinkForTheSubnetOfAnAddress(t *testing.T) {
@@ -47,9 +49,9 @@ func TestLinkForTheSubnetOfAnAddress(t *testing.T) {
 
 func TestWatchLinks(t *testing.T) {
 	l := link(t, "a0")
-	ip(t, "address add 198.18.0.1/24 dev a0")
+	netns.IP(t, "address add 198.18.0.1/24 dev a0")
 	k := open(t, datapath.Config{})
-	run(t, k)
+	require.Running(t, k.Run)
 	ctx, cancel := context.WithCancel(t.Context())
 	told, done := make(chan []datapath.Link, 100), make(chan error, 1)
 	go func() { done <- k.WatchLinks(ctx, func(links []datapath.Link) { told <- links }) }()
@@ -73,17 +75,17 @@ func TestWatchLinks(t *testing.T) {
 		return l.Usable() && slices.Contains(l.Own, own) && len(l.MAC) == 6
 	})
 	set(t, k, addr("198.18.0.9/32", l))
-	ip(t, "link set pa0 down")
+	netns.IP(t, "link set pa0 down")
 	find("carrier lost", func(l datapath.Link, ok bool) bool { return ok && l.Up && !l.Carrier && !l.Usable() })
-	ip(t, "link set pa0 up")
+	netns.IP(t, "link set pa0 up")
 	find("carrier back", func(l datapath.Link, ok bool) bool {
 		return l.Usable() && !slices.Contains(l.Own, netip.MustParsePrefix("198.18.0.9/32"))
 	})
-	ip(t, "address del 198.18.0.1/24 dev a0")
+	netns.IP(t, "address del 198.18.0.1/24 dev a0")
 	find("own address gone", func(l datapath.Link, ok bool) bool { return ok && !slices.Contains(l.Own, own) })
-	ip(t, "link set a0 down")
+	netns.IP(t, "link set a0 down")
 	find("down", func(l datapath.Link, ok bool) bool { return ok && !l.Up })
-	ip(t, "link del a0")
+	netns.IP(t, "link del a0")
 	find("gone", func(_ datapath.Link, ok bool) bool { return !ok })
 	cancel()
 	if err := <-done; err != nil {
@@ -97,13 +99,13 @@ func TestDefaults(t *testing.T) {
 	}
 	link(t, "a0")
 	link(t, "a1")
-	ip(t, "address add 198.18.0.1/24 dev a0")
-	ip(t, "address add 198.18.1.1/24 dev a1")
-	ip(t, "address add fd00::1/64 dev a1 nodad")
-	ip(t, "route add 198.19.0.0/16 via 198.18.1.254")
-	ip(t, "route add default via 198.18.1.254 metric 200")
-	ip(t, "route add default via 198.18.0.254 metric 100")
-	ip(t, "-6 route add default via fd00::fe metric 50")
+	netns.IP(t, "address add 198.18.0.1/24 dev a0")
+	netns.IP(t, "address add 198.18.1.1/24 dev a1")
+	netns.IP(t, "address add fd00::1/64 dev a1 nodad")
+	netns.IP(t, "route add 198.19.0.0/16 via 198.18.1.254")
+	netns.IP(t, "route add default via 198.18.1.254 metric 200")
+	netns.IP(t, "route add default via 198.18.0.254 metric 100")
+	netns.IP(t, "-6 route add default via fd00::fe metric 50")
 	got, err := datapath.Defaults()
 	want := []datapath.Default{
 		{Link: "a0", Gateway: netip.MustParseAddr("198.18.0.254"), Metric: 100},

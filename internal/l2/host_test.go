@@ -16,6 +16,7 @@ import (
 
 	"daymark/internal/l2"
 	"daymark/internal/vip"
+	"daymark/test/netns"
 )
 
 var announce = flag.String("announce", "", "announce an address on a link under a right until killed: link,address,seconds")
@@ -64,7 +65,7 @@ func TestNothingAfterAStop(t *testing.T) {
 			t.Parallel()
 			w := real(t)
 			far, addr := w.station(t, f.family), w.addr(f.addr, 0)
-			cmd := spawn(t, exec.Command(os.Args[0], "-inside-namespace", "-announce", w.near+","+f.addr+",2"))
+			cmd := spawn(t, exec.Command(os.Args[0], "-announce", w.near+","+f.addr+",2"))
 			for len(far.about(addr)) == 0 {
 				wait(10 * time.Millisecond)
 			}
@@ -102,7 +103,7 @@ func TestNeighboursFollow(t *testing.T) {
 			other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 			spawn(t, other)
 			pid := strconv.Itoa(other.Process.Pid)
-			ip(t, "link set "+w.far+" netns "+pid)
+			netns.IP(t, "link set "+w.far+" netns "+pid)
 			there := func(args string) string {
 				t.Helper()
 				out, err := exec.Command("nsenter", append([]string{"-t", pid, "-n", "ip"}, strings.Fields(args)...)...).CombinedOutput()

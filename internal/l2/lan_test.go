@@ -14,6 +14,7 @@ import (
 
 	"daymark/internal/l2"
 	"daymark/internal/vip"
+	"daymark/test/netns"
 )
 
 // lan is a wire with two ends, in memory or in the kernel: the announcer is on the one, everybody else on the other.
@@ -40,12 +41,12 @@ func real(t *testing.T) lan {
 	t.Helper()
 	near := fmt.Sprintf("v%x", time.Now().UnixNano()&0xffffffff)
 	far := near + "p"
-	ip(t, "link add "+near+" type veth peer name "+far)
+	netns.IP(t, "link add "+near+" type veth peer name "+far)
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", near).Run() })
-	ip(t, "link set "+far+" up")
-	ip(t, "link set "+near+" up")
+	netns.IP(t, "link set "+far+" up")
+	netns.IP(t, "link set "+near+" up")
 	return lan{l2.Sockets{}, near, far, 3 * time.Second,
-		func() { ip(t, "link set "+near+" down") }, func() { ip(t, "link set "+near+" up") }}
+		func() { netns.IP(t, "link set "+near+" down") }, func() { netns.IP(t, "link set "+near+" up") }}
 }
 
 // wire is a LAN in memory.
@@ -242,7 +243,8 @@ func (s *station) rounds(a vip.Address) []time.Time {
 // start runs an announcer until the test ends.
 func (w lan) start(t *testing.T, cfg l2.Config) *l2.Announcer {
 	t.Helper()
-	cfg.Network = w.Network
+	running := make(chan struct{})
+	cfg.Network = told{w.Network, sync.OnceFunc(func() { close(running) })}
 	a, err := l2.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -256,8 +258,21 @@ func (w lan) start(t *testing.T, cfg l2.Config) *l2.Announcer {
 			t.Error("Run:", err)
 		}
 	})
-	wait(10 * time.Millisecond)
+	<-running
 	return a
+}
+
+// told is a network that tells when the announcer runs and knows the links.
+type told struct {
+	l2.Network
+	running func()
+}
+
+func (n told) Watch(ctx context.Context, changed func([]l2.Link)) error {
+	return n.Network.Watch(ctx, func(links []l2.Link) {
+		changed(links)
+		n.running()
+	})
 }
 
 // settle waits until what was sent has surely been heard.

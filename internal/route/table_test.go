@@ -1,7 +1,6 @@
 package route_test
 
 import (
-	"context"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -14,14 +13,16 @@ import (
 
 	"daymark/internal/route"
 	"daymark/internal/vip"
+	"daymark/test/netns"
+	"daymark/test/require"
 )
 
 func link(t *testing.T, name string) string {
 	t.Helper()
-	ip(t, "link add "+name+" type veth peer name p"+name)
+	netns.IP(t, "link add "+name+" type veth peer name p"+name)
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name).Run() })
-	ip(t, "link set p"+name+" up")
-	ip(t, "link set "+name+" up")
+	netns.IP(t, "link set p"+name+" up")
+	netns.IP(t, "link set "+name+" up")
 	return name
 }
 
@@ -43,18 +44,6 @@ func set(t *testing.T, r *route.Table, want ...vip.Address) {
 	if err := r.Set(t.Context(), want); err != nil {
 		t.Error(err)
 	}
-}
-
-func run(t *testing.T, r *route.Table) {
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error("Run:", err)
-		}
-	})
 }
 
 // routes returns what a table has, as text.
@@ -115,10 +104,10 @@ func TestTypesTablesAndProtocols(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := open(t, test.cfg)
-			run(t, r)
+			require.Running(t, r.Run)
 			set(t, r, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
 			expect(t, "300", test.want...)
-			ip(t, "route flush table 300")
+			netns.IP(t, "route flush table 300")
 			expect(t, "300", test.want...)
 			set(t, open(t, test.cfg)) // another run adopts, and leaves what it isn't asked for
 			expect(t, "300", test.want...)
@@ -130,8 +119,8 @@ func TestTypesTablesAndProtocols(t *testing.T) {
 
 func TestWhatIsNotOursIsLeft(t *testing.T) {
 	l := link(t, "r0")
-	ip(t, "route add 198.18.0.9/32 dev r0 table 198 proto 77")
-	ip(t, "route add 198.18.0.8/32 dev r0 table 198 proto 248")
+	netns.IP(t, "route add 198.18.0.9/32 dev r0 table 198 proto 77")
+	netns.IP(t, "route add 198.18.0.8/32 dev r0 table 198 proto 248")
 	for _, clean := range []bool{false, true} {
 		r := open(t, route.Config{Clean: clean})
 		set(t, r, addr("198.18.0.1/32", l))
@@ -149,7 +138,7 @@ func TestWhatIsNotOursIsLeft(t *testing.T) {
 
 func TestWhatAnEarlierRunLeftIsAdopted(t *testing.T) {
 	l := link(t, "r0")
-	ip(t, "route add 198.18.0.1/32 dev r0 table 198 proto 248") // as kube-vip has it
+	netns.IP(t, "route add 198.18.0.1/32 dev r0 table 198 proto 248") // as kube-vip has it
 	r := open(t, route.Config{Clean: true})
 	set(t, r, addr("198.18.0.1/32", l))
 	if err := r.Sweep(t.Context()); err != nil {
@@ -163,19 +152,19 @@ func TestWhatAnEarlierRunLeftIsAdopted(t *testing.T) {
 func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 	l := link(t, "r0")
 	r := open(t, route.Config{})
-	run(t, r)
+	require.Running(t, r.Run)
 	set(t, r, addr("198.18.0.1/32", l), addr("fd00::1/128", l))
 	want := []string{"198.18.0.1 dev r0 proto 248", "fd00::1 dev r0 proto 248"}
 	expect(t, "198", want...)
-	ip(t, "route del 198.18.0.1 table 198")
-	ip(t, "-6 route del fd00::1 table 198")
+	netns.IP(t, "route del 198.18.0.1 table 198")
+	netns.IP(t, "-6 route del fd00::1 table 198")
 	expect(t, "198", want...)
-	ip(t, "link set r0 down") // the kernel drops them
+	netns.IP(t, "link set r0 down") // the kernel drops them
 	expect(t, "198")
 	<-time.After(200 * time.Millisecond) // an attempt has failed meanwhile
-	ip(t, "link set r0 up")
+	netns.IP(t, "link set r0 up")
 	expect(t, "198", want...)
-	ip(t, "link del r0")
+	netns.IP(t, "link del r0")
 	link(t, "r0")
 	expect(t, "198", want...)
 	set(t, r)
@@ -184,7 +173,7 @@ func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 func TestNothingAfterTheRightHasRunOut(t *testing.T) {
 	l := link(t, "r0")
 	r := open(t, route.Config{})
-	run(t, r)
+	require.Running(t, r.Run)
 	a, b := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l)
 	a.Until, b.Until = time.Now().Add(300*time.Millisecond), time.Now().Add(time.Minute)
 	set(t, r, a, b)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +52,16 @@ func Test(t testing.TB) *Lab {
 		}
 	})
 	return lab
+}
+
+// IP runs the program ip in the namespace that the test is in and returns what it printed.
+func IP(t testing.TB, args string) string {
+	t.Helper()
+	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ip %s: %v\n%s", args, err, out)
+	}
+	return string(out)
 }
 
 // Tail is the last lines of every log, for the report of a failure.

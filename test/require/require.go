@@ -2,11 +2,12 @@
 // the reason, or fails when DAYMARK_TEST_REQUIRE is 1, as it is in CI: there a skip
 // would hide that nothing was tested.
 //
-// It also has the two lines that every test with a laboratory would repeat. It
+// It also has the few lines that many tests would repeat. It
 // installs nothing.
 package require
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"testing"
@@ -62,4 +63,18 @@ func Asked(t testing.TB, variable, target string) {
 	if os.Getenv(variable) != "1" {
 		t.Skip("`" + target + "` runs it")
 	}
+}
+
+// Running runs f until the test ends, and wants no error of it then.
+func Running(t testing.TB, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("running until the end of the test: %v", err)
+		}
+	})
 }
