@@ -42,12 +42,12 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 		Namespace: n.cfg.Kubernetes.Namespace, Identity: n.cfg.Node.Name, Host: host, Timing: n.cfg.Election.Timing,
 		Client: leases, Log: n.log, Metrics: election.NewMetrics(n.metrics), Lock: election.LockHost,
 	}}
-	if !n.elected() {
+	if !(n.cfg.ControlPlane.Enabled && n.electsControlPlane() || n.cfg.Services.Enabled && n.electsServices()) {
 		return e, nil
 	}
 	// Agents for the control plane alone are no members of those that serve Services: both may run on one node.
 	group := "control-plane"
-	if n.cfg.Services.Enabled {
+	if n.cfg.Services.Enabled && n.electsServices() {
 		group = "services"
 	}
 	e.members, err = election.NewMembers(election.MembersConfig{Config: e.base, Group: group})
@@ -55,7 +55,7 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 		return nil, err
 	}
 	n.rooms["election"] = e.view
-	if !n.cfg.Services.Enabled {
+	if !n.cfg.Services.Enabled || !n.electsServices() {
 		// It holds nothing: it only knows who could take over the lease.
 		n.add(func(ctx context.Context) error {
 			return e.members.Run(ctx, func(context.Context, []election.Right) error { return nil })
@@ -64,11 +64,43 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 	return e, nil
 }
 
-// lease returns the elector of one lease, or one that needs no lease where every node may hold.
-func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election.Healthy, error) {
-	if e.members == nil {
-		return e.keep(election.NewAlways(e.n.cfg.Node.Name, e.n.log)), nil
+// electsControlPlane reports whether one node at a time holds the control plane's address.
+func (n *node) electsControlPlane() bool { return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled }
+
+// electsServices reports whether one node at a time holds a Service's address.
+func (n *node) electsServices() bool {
+	return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled || n.cfg.Services.Spread == SpreadAll
+}
+
+// controlPlane returns the elector of the control plane's address.
+func (e *electors) controlPlane() (*election.Healthy, error) {
+	if !e.n.electsControlPlane() {
+		return e.everyNode(), nil
 	}
+	return e.lease(e.n.cfg.Election.Lease, e.n.cfg.Election.Annotations)
+}
+
+// services returns the elector of what one node holds, and that of what is spread over the nodes.
+func (e *electors) services() (shared, spread *election.Healthy, err error) {
+	if !e.n.electsServices() {
+		all := e.everyNode()
+		return all, all, nil
+	}
+	spread = e.keep(e.members)
+	if e.n.cfg.Services.Spread == SpreadAll {
+		return spread, spread, nil
+	}
+	shared, err = e.lease(e.n.cfg.Services.Lease, nil)
+	return shared, spread, err
+}
+
+// everyNode returns an elector that asks nobody.
+func (e *electors) everyNode() *election.Healthy {
+	return e.keep(election.NewAlways(e.n.cfg.Node.Name, e.n.log))
+}
+
+// lease returns the elector of one lease.
+func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election.Healthy, error) {
 	c := e.base
 	c.Namespace = ref.Namespace
 	l, err := election.NewLease(election.LeaseConfig{Config: c, Name: ref.Name, Annotations: annotations, Peers: e.members})
@@ -77,20 +109,6 @@ func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election
 	}
 	e.leases = append(e.leases, l)
 	return e.keep(l), nil
-}
-
-// services returns the elector of what one node holds, and that of what is spread over the nodes.
-func (e *electors) services() (shared, spread *election.Healthy, err error) {
-	if e.members == nil {
-		all, err := e.lease(LeaseRef{}, nil)
-		return all, all, err
-	}
-	spread = e.keep(e.members)
-	if e.n.cfg.Services.Spread == SpreadAll {
-		return spread, spread, nil
-	}
-	shared, err = e.lease(e.n.cfg.Services.Lease, nil)
-	return shared, spread, err
 }
 
 // keep remembers an elector, so that it can be told of this node's health.

@@ -24,6 +24,9 @@ func (f *fitness) add(e *election.Healthy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.electors = append(f.electors, e)
+	if len(f.yields) > 0 {
+		e.Yield()
+	}
 }
 
 // yield takes in that who wants everything handed over, for a reason; "" for no longer.

@@ -92,7 +92,8 @@ func run(ctx context.Context, loaded Loaded, log *slog.Logger) error {
 // tidy removes what is still on the links after everything else has ended: what is announced without an election stays
 // until the announcers have withdrawn it. Under BGP graceful restart it stays for the next process.
 func (n *node) tidy(ctx context.Context) error {
-	if n.elected() || n.cfg.BGP.Speaker.GracefulRestart > 0 {
+	stays := n.cfg.ControlPlane.Enabled && !n.electsControlPlane() || n.cfg.Services.Enabled && !n.electsServices()
+	if !stays || n.cfg.BGP.Speaker.GracefulRestart > 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -177,7 +178,9 @@ func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.Event
 		n.add(lan.Run)
 		return nil
 	case ModeBGP:
-		speaker := bgp.New(bgp.Options{Logger: n.log, Session: agent.SessionEvents(recorder, n.cfg.Node.Name)})
+		n.restartGracefully()
+		n.fitness.yield("bgp", "no session with a router yet")
+		speaker := bgp.New(bgp.Options{Logger: n.log, Session: agent.SessionEvents(recorder, n.cfg.Node.Name), Connected: n.connected})
 		n.metrics.MustRegister(speaker.Collector())
 		n.announcers = append(n.announcers, speaker)
 		n.add(speaker.Run)
@@ -222,7 +225,7 @@ func (n *node) wireLabels(client kubernetes.Interface) {
 
 func (n *node) wireHolder() {
 	cfg := agent.HolderConfig{
-		Datapath: n.kernel, Announcers: n.announcers, Logger: n.log,
+		Datapath: n.kernel, Announcers: n.announcers, Overlap: n.cfg.Mode == ModeBGP, Logger: n.log,
 		Changed: func(states []agent.State) {
 			if n.services != nil {
 				n.services.Changed(states)
@@ -248,7 +251,7 @@ func (n *node) wireHolder() {
 	}
 	if n.cfg.Services.Enabled {
 		cfg.Sources = append(cfg.Sources, agent.SourceShared)
-		if n.elected() && n.cfg.Services.Spread != SpreadAll {
+		if n.electsServices() && n.cfg.Services.Spread != SpreadAll {
 			cfg.Sources = append(cfg.Sources, agent.SourceSpread)
 		}
 	}
@@ -284,13 +287,8 @@ func (l lanListener) Listen(key vip.Key) (<-chan struct{}, func(), error) {
 	return heard, func() { close(done); stop() }, nil
 }
 
-// elected reports whether one node at a time holds an address.
-func (n *node) elected() bool {
-	return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled || n.cfg.Services.Spread == SpreadAll
-}
-
 func (n *node) wireControlPlane(elect *electors) error {
-	elector, err := elect.lease(n.cfg.Election.Lease, n.cfg.Election.Annotations)
+	elector, err := elect.controlPlane()
 	if err != nil {
 		return err
 	}
@@ -304,7 +302,7 @@ func (n *node) wireControlPlane(elect *electors) error {
 	}
 	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
-		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.elected(), Labels: n.labels, Logger: n.log,
+		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.electsControlPlane(), Labels: n.labels, Logger: n.log,
 	})
 	return nil
 }
@@ -316,7 +314,7 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 	}
 	c := n.cfg.Services
 	n.reporter = agent.NewReporter(agent.ReporterConfig{
-		Node: n.cfg.Node.Name, Client: client, Events: recorder, Single: n.elected(), LeaveStatus: c.LeaveStatus,
+		Node: n.cfg.Node.Name, Client: client, Events: recorder, Single: n.electsServices(), LeaveStatus: c.LeaveStatus,
 		Metrics: n.counts, Logger: n.log,
 	})
 	n.add(n.reporter.Run)
@@ -329,8 +327,8 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
 		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
-		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink, StayAtStop: !n.elected(),
-		Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: func(reason string) { n.fitness.yield("node", reason) }, Logger: n.log,
+		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink, StayAtStop: !n.electsServices(),
+		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: func(reason string) { n.fitness.yield("node", reason) }, Logger: n.log,
 	})
 	return nil
 }

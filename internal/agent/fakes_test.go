@@ -71,6 +71,7 @@ func (r *room) Set(_ context.Context, want []vip.Address) error {
 		}
 		return false
 	})
+	r.noteMarks(want)
 	c := vip.Diff(r.set, want)
 	for _, part := range []struct {
 		verb string
@@ -86,6 +87,20 @@ func (r *room) Set(_ context.Context, want []vip.Address) error {
 	r.set = want
 	r.left = slices.DeleteFunc(r.left, func(a vip.Address) bool { return contains(want, a) })
 	return err
+}
+
+// noteMarks tells the journal which announced addresses begin or cease to be leaving.
+func (r *room) noteMarks(want []vip.Address) {
+	for _, a := range want {
+		i := slices.IndexFunc(r.set, func(b vip.Address) bool { return a.Key() == b.Key() })
+		switch {
+		case r.name != "wire" || i < 0 || a.Route.Leaving == r.set[i].Route.Leaving:
+		case a.Route.Leaving:
+			r.journal.note("%s marks %s", r.name, a.Prefix.Addr())
+		default:
+			r.journal.note("%s unmarks %s", r.name, a.Prefix.Addr())
+		}
+	}
 }
 
 // breaks makes each Set fail until it is called with nil. The journal notes the first: how often the holder tries meanwhile is

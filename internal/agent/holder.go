@@ -20,6 +20,9 @@ type HolderConfig struct {
 	Announcers []Announcer
 	Prober     Prober   // nil: new addresses are used at once
 	Listener   Listener // nil: successors are not heard
+	// Overlap says that two nodes may announce an address at a time, as routes can: what is passed on stays announced, as leaving, until the
+	// right ends, so that there is no moment without a path.
+	Overlap bool
 	// Passed is told when the successor of a passing address was heard. It is set when Listener is, and called from any
 	// goroutine.
 	Passed func(vip.Address)

@@ -185,6 +185,19 @@ func TestHolder(t *testing.T) {
 		}
 	})
 
+	story(t, "where two may announce, what is passed on stays announced, as leaving, until the right ends", func(t *testing.T) {
+		r := newRig(t, func(c *agent.HolderConfig, _ *rig) { c.Overlap, c.Listener = true, nil })
+		w := want("192.0.2.1", "192.0.2.2")
+		r.apply("a", w...)
+		r.journal.take()
+		w[0].Quiet, w[0].Passing = true, true
+		w[1].Quiet = true // preserved, not passed
+		r.apply("a", w...)
+		r.expect("wire marks 192.0.2.1", "wire -192.0.2.2")
+		r.apply("a")
+		r.expect("wire -192.0.2.1", "kernel -192.0.2.1", "kernel -192.0.2.2")
+	})
+
 	story(t, "detached addresses are announced without the kernel", func(t *testing.T) {
 		r := newRig(t, nil)
 		w := want("192.0.2.1")

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -25,4 +27,39 @@ func Leaving(node *corev1.Node) string {
 		}
 	}
 	return ""
+}
+
+// refreshLeaving takes in whether this node should let go of what it holds, and whether others could serve it, and reports whether that may
+// have changed what this node stands for.
+func (s *Services) refreshLeaving() bool {
+	reason := Leaving(s.objects.own())
+	if reason == s.leaving {
+		return reason != "" && s.cfg.StayAtStop // other nodes may have come or gone
+	}
+	if s.leaving == "" {
+		s.drained = time.Now().Add(s.cfg.Drain)
+		time.AfterFunc(s.cfg.Drain, s.inbox.facts)
+	}
+	s.leaving = reason
+	if s.cfg.Leaving != nil {
+		s.cfg.Leaving(reason)
+	}
+	return s.cfg.StayAtStop
+}
+
+// leaves reports whether this node should let go of what a group has, and another node serves it: without an election each
+// withdraws by itself, and the last one never does.
+func (s *Services) leaves(g *Group) bool {
+	return s.leaving != "" && s.cfg.StayAtStop && s.objects.others(g.Claim.Nodes)
+}
+
+// others reports whether a node other than this one, of those given or of all where nil, serves.
+func (o *objects) others(nodes []string) bool {
+	for _, obj := range o.nodes.GetStore().List() {
+		node, ok := obj.(*corev1.Node)
+		if ok && node.Name != o.node && (nodes == nil || slices.Contains(nodes, node.Name)) && Leaving(node) == "" {
+			return true
+		}
+	}
+	return false
 }

@@ -52,8 +52,13 @@ func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
 		} else {
 			p.detached[w.Key()] = true
 		}
-		if !w.Quiet {
+		switch {
+		case !w.Quiet:
 			p.announce = append(p.announce, w.Address)
+		case w.Passing && h.cfg.Overlap:
+			a := w.Address
+			a.Route.Leaving = true
+			p.announce = append(p.announce, a)
 		}
 	}
 	h.forgetProbes(wants)

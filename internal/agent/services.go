@@ -45,6 +45,9 @@ type ServicesConfig struct {
 	// StayAtStop leaves everything as it is when Run ends: without an election it is the announcers that withdraw, in their
 	// own manner.
 	StayAtStop bool
+	// Drain is how long routers are told to use other nodes first before what they serve as well is withdrawn here, when this node
+	// should let go of it and there is no election to pass it on (StayAtStop).
+	Drain time.Duration
 	// Detached announces addresses without putting them on a link.
 	Detached bool
 	Reporter *Reporter
@@ -69,7 +72,8 @@ type Services struct {
 	groups   *groups
 	reasons  map[Name]Reason
 	stopping bool
-	leaving  string // why this node hands over, or ""
+	leaving  string    // why this node hands over, or ""
+	drained  time.Time // with leaving: from when on what others serve is dropped
 	states   map[vip.Key]State
 	foreign  map[netip.Addr]foreign // addresses of ours that others were heard to use
 	passed   map[vip.Key]bool       // addresses whose successor was heard
@@ -81,9 +85,9 @@ func NewServices(cfg ServicesConfig) *Services {
 		cfg: cfg, groups: newGroups(cfg.Spread == cfg.Shared), reasons: make(map[Name]Reason), states: make(map[vip.Key]State),
 		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
 	}
-	s.sides = []*side{newSide(SourceShared, cfg.Shared, &cfg)}
+	s.sides = []*side{newSide(SourceShared, cfg.Shared, &cfg, s.leaves)}
 	if cfg.Spread != cfg.Shared {
-		s.sides = append(s.sides, newSide(SourceSpread, cfg.Spread, &cfg))
+		s.sides = append(s.sides, newSide(SourceSpread, cfg.Spread, &cfg, s.leaves))
 	}
 	for i, side := range s.sides {
 		side.groups = s.groups.claims[i]
@@ -156,7 +160,7 @@ func (s *Services) handle(n news) {
 			names[name] = struct{}{}
 		}
 	}
-	changed := n.all
+	changed := n.facts && s.refreshLeaving() || n.all
 	for name := range names {
 		changed = s.decide(name) || changed
 	}
@@ -219,10 +223,6 @@ func (s *Services) refreshFacts() bool {
 	if s.cfg.Subnets != nil {
 		subnets = s.cfg.Subnets()
 	}
-	if reason := Leaving(s.objects.own()); s.cfg.Leaving != nil && reason != s.leaving {
-		s.leaving = reason
-		s.cfg.Leaving(reason)
-	}
 	f := NewFacts(slices.Concat(s.cfg.Reserved, s.objects.reserved()), subnets)
 	if f.equal(s.facts) {
 		return false
@@ -236,7 +236,9 @@ func (s *Services) publish() {
 	for _, side := range s.sides {
 		claims := make([]election.Claim, 0, len(side.groups)+1)
 		for _, g := range side.groups {
-			claims = append(claims, g.Claim)
+			if !s.leaves(g) || time.Now().Before(s.drained) {
+				claims = append(claims, g.Claim)
+			}
 		}
 		if !side.spread {
 			claims = append(claims, election.Claim{Name: reports})

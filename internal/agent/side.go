@@ -13,6 +13,7 @@ type side struct {
 	elector  Elector
 	spread   bool
 	detached bool
+	leaves   func(*Group) bool // whether routers should use other nodes first
 	groups   map[string]*Group // by claim; kept by [groups]
 	list     []election.Right  // as given, sorted by claim
 	rights   map[string]election.Right
@@ -20,8 +21,11 @@ type side struct {
 	spoken   bool            // Apply was called
 }
 
-func newSide(source string, e Elector, cfg *ServicesConfig) *side {
-	return &side{source: source, elector: e, spread: source == SourceSpread, detached: cfg.Detached, rights: make(map[string]election.Right), kept: make(map[string]bool)}
+func newSide(source string, e Elector, cfg *ServicesConfig, leaves func(*Group) bool) *side {
+	return &side{
+		source: source, elector: e, spread: source == SourceSpread, detached: cfg.Detached, leaves: leaves,
+		rights: make(map[string]election.Right), kept: make(map[string]bool),
+	}
 }
 
 // apply is what the elector of a side calls.
@@ -69,8 +73,9 @@ func (d *side) wants() []Want {
 		if g == nil {
 			continue
 		}
+		leaving := d.leaves(g)
 		for _, a := range g.Addresses {
-			a.Until = r.Until
+			a.Until, a.Route.Leaving = r.Until, leaving
 			out = append(out, Want{Address: a, Quiet: r.Passing, Passing: r.Passing, Detached: d.detached, Sure: r.Failover})
 		}
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // strip returns what objects are reduced to before they are kept, so that memory goes with what is needed: a Service costs
-// about a kilobyte, an EndpointSlice as much as the nodes that it is on, another node its addresses.
+// about a kilobyte, an EndpointSlice as much as the nodes that it is on, another node its addresses and
+// whether it serves.
 func strip(node string) func(any) (any, error) {
 	return func(obj any) (any, error) {
 		switch o := obj.(type) {
@@ -82,11 +83,10 @@ func stripSlice(in *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 // stripNode keeps labels and annotations of this node alone.
 func stripNode(in *corev1.Node, own bool) *corev1.Node {
 	out := &corev1.Node{TypeMeta: in.TypeMeta, ObjectMeta: stripMeta(in.ObjectMeta)}
-	out.Spec = corev1.NodeSpec{PodCIDRs: in.Spec.PodCIDRs}
+	out.Spec = corev1.NodeSpec{PodCIDRs: in.Spec.PodCIDRs, Unschedulable: in.Spec.Unschedulable, Taints: in.Spec.Taints}
 	out.Status.Addresses = in.Status.Addresses
 	if own {
 		out.Labels, out.Annotations = in.Labels, in.Annotations
-		out.Spec.Unschedulable, out.Spec.Taints = in.Spec.Unschedulable, in.Spec.Taints
 	}
 	return out
 }

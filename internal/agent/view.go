@@ -88,7 +88,11 @@ func (s *Services) viewLocked(name Name) ServiceView {
 	if !w.Active || v.Held {
 		return v
 	}
-	if v.Reason == "" {
+	switch {
+	case v.Reason != "":
+	case s.objects != nil && s.leaves(g):
+		v.Reason = "this node is " + s.leaving
+	default:
 		v.Reason = "another node may hold it"
 	}
 	return v

@@ -25,8 +25,10 @@ func (w Want) equal(o Want) bool {
 
 // mergeWants returns what satisfies both: the longer right, and announced if either is.
 func mergeWants(a, b Want) Want {
+	address := strongest(a.Address, b.Address)
+	address.Route.Leaving = a.Route.Leaving && b.Route.Leaving
 	return Want{
-		Address: strongest(a.Address, b.Address), Quiet: a.Quiet && b.Quiet, Passing: a.Passing && b.Passing,
+		Address: address, Quiet: a.Quiet && b.Quiet, Passing: a.Passing && b.Passing,
 		Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure,
 	}
 }

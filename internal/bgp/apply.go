@@ -84,7 +84,6 @@ func (s *Speaker) stopRouterLocked(keep bool) {
 	s.router = nil
 	clear(s.sessions)
 	clear(s.announced)
-	clear(s.leaving)
 	s.state.allDown("stopped")
 }
 
@@ -97,9 +96,6 @@ func (s *Speaker) pathsLocked(now time.Time) error {
 		p := want[prefix]
 		if !p.live(now) {
 			continue
-		}
-		if s.leaving[prefix] {
-			p.route = leaving(p.route)
 		}
 		routes[prefix] = p.route
 		if before, ok := s.announced[prefix]; !ok || !before.Equal(p.route) {
@@ -123,7 +119,6 @@ func (s *Speaker) pathsLocked(now time.Time) error {
 	if withdraw == nil {
 		for _, prefix := range remove {
 			delete(s.announced, prefix)
-			delete(s.leaving, prefix)
 		}
 	}
 	return errors.Join(announce, withdraw)

@@ -21,7 +21,7 @@ type path struct {
 func (p path) live(now time.Time) bool { return p.until.IsZero() || now.Before(p.until) }
 
 // paths returns one path for each prefix in want. Where several addresses have the same prefix, the latest end counts, and the first
-// address' route.
+// address' route; it is leaving when all of them are.
 func paths(c *Config, want []vip.Address) map[netip.Prefix]path {
 	out := make(map[netip.Prefix]path, len(want))
 	for _, a := range vip.Union(want) {
@@ -29,18 +29,28 @@ func paths(c *Config, want []vip.Address) map[netip.Prefix]path {
 		p, ok := out[prefix]
 		switch {
 		case !ok:
-			p = path{route: c.route(a.Route), until: a.Until}
+			p = path{route: a.Route, until: a.Until}
 		case !p.until.IsZero() && (a.Until.IsZero() || a.Until.After(p.until)):
 			p.until = a.Until
 		}
+		p.route.Leaving = p.route.Leaving && a.Route.Leaving
+		out[prefix] = p
+	}
+	for prefix, p := range out {
+		p.route = c.route(p.route)
 		out[prefix] = p
 	}
 	return out
 }
 
-// route adds what the configuration says of every address.
+// route adds what the configuration says of every address, and what makes routers use others first where one is leaving: GRACEFUL_SHUTDOWN, and
+// the lowest preference for internal peers, which needs no help of theirs.
 func (c *Config) route(r vip.Route) vip.Route {
 	r.Communities = slices.Concat(r.Communities, c.Communities)
+	if r.Leaving {
+		r.Communities = append(r.Communities, gracefulShutdown)
+		r.LocalPref = new(uint32)
+	}
 	slices.Sort(r.Communities)
 	r.Communities = slices.Compact(r.Communities)
 	r.LargeCommunities = slices.Concat(r.LargeCommunities, c.LargeCommunities)
@@ -52,15 +62,6 @@ func (c *Config) route(r vip.Route) vip.Route {
 	if r.MED == nil {
 		r.MED = c.MED
 	}
-	return r
-}
-
-// leaving is r with GRACEFUL_SHUTDOWN, and the lowest preference for internal peers, which needs no help of theirs.
-func leaving(r vip.Route) vip.Route {
-	r.Communities = append(slices.Clone(r.Communities), gracefulShutdown)
-	slices.Sort(r.Communities)
-	r.Communities = slices.Compact(r.Communities)
-	r.LocalPref = new(uint32)
 	return r
 }
 

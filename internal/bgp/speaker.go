@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Session is told when a session comes up, goes down or doesn't come up; nil is none. It is called by one goroutine at a time.
 	Session func(SessionEvent)
+	// Connected is told when the first session comes up (true) and when the last one goes down (false); nil is none. It is called by one goroutine
+	// at a time.
+	Connected func(bool)
 }
 
 // Speaker announces a set of addresses to the routers of its configuration. It does nothing before [Speaker.Run], and waits until it is
@@ -45,7 +49,6 @@ type Speaker struct {
 	speaks    speaks
 	sessions  map[string]session         // in the router, by name
 	announced map[netip.Prefix]vip.Route // in the router
-	leaving   map[netip.Prefix]bool      // marked GRACEFUL_SHUTDOWN until withdrawn
 	started   time.Time
 	grew      time.Time // when the set last got an address
 	settled   bool
@@ -54,8 +57,8 @@ type Speaker struct {
 // New returns a speaker that waits for [Speaker.Configure].
 func New(o Options) *Speaker {
 	s := &Speaker{
-		log: o.Logger, state: newStates(o.Logger, o.Session), wake: make(chan struct{}, 1),
-		sessions: map[string]session{}, announced: map[netip.Prefix]vip.Route{}, leaving: map[netip.Prefix]bool{},
+		log: o.Logger, state: newStates(o), wake: make(chan struct{}, 1),
+		sessions: map[string]session{}, announced: map[netip.Prefix]vip.Route{},
 	}
 	s.bfd = newBFDSpeaker(o.Logger, s.bfdDown)
 	s.neighbors = newNeighbors(o.Logger)
@@ -96,40 +99,27 @@ func (s *Speaker) Set(ctx context.Context, want []vip.Address) error {
 	return err
 }
 
-// Leave marks the paths of addrs GRACEFUL_SHUTDOWN (RFC 8326) and waits [Config.Drain], or until ctx ends, so that routers use others before
-// the next Set withdraws them. The mark stays as long as the path.
-func (s *Speaker) Leave(ctx context.Context, addrs []vip.Address) error {
+// leave marks every path GRACEFUL_SHUTDOWN (RFC 8326) and waits [Config.Drain], so that routers use others before they are withdrawn.
+func (s *Speaker) leave() {
 	s.mu.Lock()
-	drain := time.Duration(0)
-	if s.config != nil && s.router != nil && len(addrs) > 0 {
-		drain = s.config.Drain
-	}
-	if drain == 0 {
+	if s.config == nil || s.config.Drain == 0 || s.router == nil || len(s.announced) == 0 {
 		s.mu.Unlock()
-		return nil
+		return
 	}
-	for _, a := range addrs {
-		if prefix := a.Prefix.Masked(); s.has(prefix) {
-			s.leaving[prefix] = true
-		}
+	drain := s.config.Drain
+	s.want = slices.Clone(s.want)
+	for i := range s.want {
+		s.want[i].Route.Leaving = true
 	}
-	err := s.applyLocked(ctx)
+	err := s.pathsLocked(time.Now())
 	s.mu.Unlock()
 	if err != nil {
-		return err
+		s.log.Warn("not marked as leaving", "err", err)
+		return
 	}
 	timer := time.NewTimer(drain)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-func (s *Speaker) has(prefix netip.Prefix) bool {
-	_, ok := s.announced[prefix]
-	return ok
+	<-timer.C
 }
 
 // Waiting reports whether the speaker has no configuration yet, or none any more.
@@ -140,8 +130,8 @@ func (s *Speaker) Waiting() bool {
 }
 
 // Run speaks until ctx ends. Then, with [Config.GracefulRestart], it withdraws what is held under a lease and goes without a word, so
-// that peers keep the rest for the next process; without, it leaves as [Speaker.Leave] does, withdraws everything and closes the sessions. It returns
-// once that is done, and nil.
+// that peers keep the rest for the next process; without, it marks every path GRACEFUL_SHUTDOWN (RFC 8326), waits [Config.Drain], withdraws everything
+// and closes the sessions. It returns once that is done, and nil.
 func (s *Speaker) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -154,7 +144,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	s.running, s.started = work, time.Now()
 	s.mu.Unlock()
 	s.loop(ctx)
-	s.end(work)
+	s.end()
 	stop()
 	tasks.Wait()
 	return nil
@@ -204,13 +194,12 @@ func (s *Speaker) wakeUp() {
 }
 
 // end stops speaking.
-func (s *Speaker) end(ctx context.Context) {
+func (s *Speaker) end() {
 	s.mu.Lock()
 	keep := s.config != nil && s.config.GracefulRestart > 0
-	all := s.want
 	s.mu.Unlock()
 	if !keep {
-		_ = s.Leave(ctx, all)
+		s.leave()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -49,9 +49,10 @@ const (
 
 // states is what is known of every configured peer.
 type states struct {
-	log    *slog.Logger
-	tell   func(SessionEvent)
-	events chan SessionEvent
+	log       *slog.Logger
+	tell      func(SessionEvent)
+	connected func(bool)
+	events    chan SessionEvent
 
 	mu    sync.Mutex // guards the rest
 	peers map[string]*peerState
@@ -65,18 +66,27 @@ type peerState struct {
 	told       bool // that it doesn't come up
 }
 
-func newStates(log *slog.Logger, tell func(SessionEvent)) *states {
-	if tell == nil {
-		tell = func(SessionEvent) {}
+func newStates(o Options) *states {
+	s := &states{log: o.Logger, tell: o.Session, connected: o.Connected, events: make(chan SessionEvent, 256), peers: map[string]*peerState{}}
+	if s.tell == nil {
+		s.tell = func(SessionEvent) {}
 	}
-	return &states{log: log, tell: tell, events: make(chan SessionEvent, 256), peers: map[string]*peerState{}}
+	if s.connected == nil {
+		s.connected = func(bool) {}
+	}
+	return s
 }
 
-// run tells events, and which sessions don't come up.
+// run tells events, which sessions don't come up, and whether any is up.
 func (s *states) run(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	up := false
 	for {
+		if now := s.any(); now != up {
+			up = now
+			s.connected(up)
+		}
 		select {
 		case <-ctx.Done():
 			for len(s.events) > 0 {
@@ -89,6 +99,18 @@ func (s *states) run(ctx context.Context) {
 			s.tellUnreachable(now)
 		}
 	}
+}
+
+// any reports whether a session is up.
+func (s *states) any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.peers {
+		if p.Established() {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *states) tellUnreachable(now time.Time) {

@@ -12,12 +12,14 @@ type Route struct {
 	LocalPref *uint32
 	// MED is MULTI_EXIT_DISC (RFC 4271, 5.1.4); nil means none.
 	MED *uint32
+	// Leaving means that the address is about to be withdrawn, so that routers should use others first (GRACEFUL_SHUTDOWN, RFC 8326).
+	Leaving bool
 }
 
 // Equal reports whether r and s say the same.
 func (r Route) Equal(s Route) bool {
 	return slices.Equal(r.Communities, s.Communities) && slices.Equal(r.LargeCommunities, s.LargeCommunities) &&
-		equal(r.LocalPref, s.LocalPref) && equal(r.MED, s.MED)
+		equal(r.LocalPref, s.LocalPref) && equal(r.MED, s.MED) && r.Leaving == s.Leaving
 }
 
 func equal(a, b *uint32) bool {

@@ -153,8 +153,9 @@ func TestFaultDrain(t *testing.T) {
 	r := newRack(t, 3)
 	r.start(settings{ASN: 65000, Drain: 2 * time.Second, Peers: r.routerAddr() + ":65001"})
 	outage := faultOutage(t, r, "one of three nodes drained", 2, func() {
-		left := make(chan error, 1)
-		go func() { left <- r.speakers[0].order("/leave", order{Addrs: []address{addr(service)}}) }()
+		leaving := addr(service)
+		leaving.Route.Leaving = true
+		r.speakers[0].set(leaving)
 		eventually(t, 2*time.Second, "one path of three is marked", func() bool {
 			marked := 0
 			for _, p := range r.frr.paths(service) {
@@ -164,7 +165,7 @@ func TestFaultDrain(t *testing.T) {
 			}
 			return marked == 1
 		})
-		require.NoError(t, <-left)
+		settle(t, time.Second)
 		r.speakers[0].set()
 		require.NoError(t, r.nodes[0].DelAddr(netipPrefix(service), "lo"))
 	})

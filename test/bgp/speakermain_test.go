@@ -22,7 +22,7 @@ import (
 // order is what a test tells the speaker on a host to do.
 type order struct {
 	Config *settings // for /configure; none is nil
-	Addrs  []address // for /set and /leave
+	Addrs  []address // for /set
 }
 
 type settings struct {
@@ -111,7 +111,6 @@ func speakerMain(socket string) int {
 		return speaker.Configure(ctx, c)
 	}))
 	mux.Handle("/set", act(func(ctx context.Context, o order) error { return speaker.Set(ctx, addresses(o.Addrs)) }))
-	mux.Handle("/leave", act(func(ctx context.Context, o order) error { return speaker.Leave(ctx, addresses(o.Addrs)) }))
 	mux.HandleFunc("/report", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
