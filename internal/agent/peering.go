@@ -26,8 +26,12 @@ import (
 	"daymark/internal/bgp"
 )
 
-// passwordPeriod is how often files and Secrets with passwords are read again, and a configuration that couldn't be applied is tried again.
-const passwordPeriod = 15 * time.Second
+const (
+	// configureAgain is when what couldn't be read or applied is tried again, should no event come before.
+	configureAgain = 15 * time.Second
+	// writing is how long after a file changed it is read: who writes it may not be done.
+	writing = 100 * time.Millisecond
+)
 
 // Peer is what [Peering] configures: a BGP speaker.
 type Peer interface {
@@ -56,21 +60,28 @@ type PeeringConfig struct {
 type Peering struct {
 	cfg  PeeringConfig
 	node chan *corev1.Node // the newest one; nil for deleted
+	wake chan struct{}     // a password may have changed
 
 	mu      sync.Mutex // guards waiting
 	waiting string
 
 	// The fields below belong to the goroutine in Run.
+	tasks   *errgroup.Group
 	set     annotations.NodeBGP // the last good one
 	active  bool                // something is configured, or is to be
 	applied *bgp.Config
 	known   map[string]bgp.Secret // passwords read before, by where they are
-	told    string                // the problem that the last Event told of
+	told    map[string]string     // the problem that the last Event of a reason told of
+	files   *files
+	secrets map[string]*secretWatch // by namespace/name
 }
 
 // NewPeering returns a Peering that does nothing before Run.
 func NewPeering(cfg PeeringConfig) *Peering {
-	p := &Peering{cfg: cfg, node: make(chan *corev1.Node, 1), known: map[string]bgp.Secret{}, active: cfg.Prefix == ""}
+	p := &Peering{
+		cfg: cfg, node: make(chan *corev1.Node, 1), wake: make(chan struct{}, 1), active: cfg.Prefix == "",
+		known: map[string]bgp.Secret{}, told: map[string]string{}, secrets: map[string]*secretWatch{},
+	}
 	if cfg.Prefix != "" {
 		p.waiting = "waiting for BGP annotations"
 	}
@@ -87,30 +98,20 @@ func (p *Peering) Waiting() string {
 // Run follows until ctx ends; the speaker keeps its configuration then.
 func (p *Peering) Run(ctx context.Context) error {
 	tasks, ctx := errgroup.WithContext(ctx)
+	p.tasks = tasks
 	if p.cfg.Prefix != "" {
 		tasks.Go(func() error { return p.watch(ctx) })
 	}
-	tasks.Go(func() error {
-		p.loop(ctx)
-		return nil
-	})
+	tasks.Go(func() error { return p.loop(ctx) })
 	return tasks.Wait()
 }
 
 // watch puts each version of the Node into the channel. It is one watch on one object.
 func (p *Peering) watch(ctx context.Context) error {
-	nodes, only := p.cfg.Client.CoreV1().Nodes(), fields.OneTermEqualSelector("metadata.name", p.cfg.NodeName).String()
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = only
-			return nodes.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = only
-			return nodes.Watch(ctx, o)
-		},
-	}
-	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, p.cfg.Client), &corev1.Node{}, 0, nil)
+	nodes := p.cfg.Client.CoreV1().Nodes()
+	informer := single(p.cfg.Client, p.cfg.NodeName, &corev1.Node{},
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return nodes.List(ctx, o) },
+		func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return nodes.Watch(ctx, o) })
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    p.take,
 		UpdateFunc: func(_, obj any) { p.take(obj) },
@@ -121,6 +122,22 @@ func (p *Peering) watch(ctx context.Context) error {
 	}
 	informer.RunWithContext(ctx)
 	return nil
+}
+
+// single returns an informer of the one object of that name.
+func single(client any, name string, kind runtime.Object, list cache.ListWithContextFunc, follow cache.WatchFuncWithContext) cache.SharedIndexInformer {
+	only := fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = only
+			return list(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = only
+			return follow(ctx, o)
+		},
+	}
+	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, client), kind, 0, nil)
 }
 
 func (p *Peering) take(obj any) {
@@ -138,16 +155,28 @@ func (p *Peering) put(node *corev1.Node) {
 	p.node <- node
 }
 
-func (p *Peering) loop(ctx context.Context) {
-	ticker := time.NewTicker(passwordPeriod)
-	defer ticker.Stop()
+func (p *Peering) loop(ctx context.Context) error {
+	files, err := openFiles()
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	p.files = files
+	again := time.NewTimer(0)
+	defer again.Stop()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: p.cfg.NodeName}}
 	for {
-		p.apply(ctx, node)
 		select {
 		case <-ctx.Done():
-			return
-		case <-ticker.C:
+			return nil
+		case <-again.C:
+		case <-p.wake:
+		case <-files.changed():
+			again.Reset(writing)
+			continue
+		case <-files.missed():
+			again.Reset(writing)
+			continue
 		case newer := <-p.node:
 			if newer == nil {
 				newer = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: p.cfg.NodeName}}
@@ -155,15 +184,20 @@ func (p *Peering) loop(ctx context.Context) {
 			node = newer
 			p.read(node)
 		}
+		if p.apply(ctx, node) {
+			again.Stop()
+		} else {
+			again.Reset(configureAgain)
+		}
 	}
 }
 
 // read takes in the Node's annotations. A malformed value leaves the last good set in force, a missing key ends what it is missing for.
 func (p *Peering) read(node *corev1.Node) {
 	set, err := annotations.ParseNodeBGP(p.cfg.Prefix, node.Annotations)
+	invalid, incomplete := "", ""
 	switch {
 	case err == nil:
-		p.told = ""
 		p.set, p.active = set, true
 		p.wait("")
 	case errors.Is(err, annotations.ErrIncomplete) && (!p.active || len(set.Peers) == 0):
@@ -173,11 +207,12 @@ func (p *Peering) read(node *corev1.Node) {
 		p.set, p.active = annotations.NodeBGP{}, false
 		p.wait("waiting for BGP annotations: " + strings.TrimPrefix(err.Error(), annotations.ErrIncomplete.Error()+": "))
 	case errors.Is(err, annotations.ErrIncomplete):
-		p.set = set
-		p.tell(node, "BGPAnnotationsIncomplete", err.Error())
+		p.set, incomplete = set, err.Error()
 	default:
-		p.tell(node, "BGPAnnotationsInvalid", err.Error()+"; the last good configuration stays in force")
+		invalid = err.Error() + "; the last good configuration stays in force"
 	}
+	p.tell(node, "BGPAnnotationsIncomplete", incomplete)
+	p.tell(node, "BGPAnnotationsInvalid", invalid)
 }
 
 func (p *Peering) wait(why string) {
@@ -186,49 +221,63 @@ func (p *Peering) wait(why string) {
 	p.waiting = why
 }
 
-// tell tells of a problem, once.
+// tell tells of a problem, once; "" means that there is none.
 func (p *Peering) tell(node *corev1.Node, reason, text string) {
-	if p.told == text {
+	if p.told[reason] == text {
 		return
 	}
-	p.told = text
+	p.told[reason] = text
+	if text == "" {
+		return
+	}
 	p.cfg.Logger.Warn("BGP configuration", "node", node.Name, "err", text)
 	if p.cfg.Events != nil {
 		p.cfg.Events.Event(node, corev1.EventTypeWarning, reason, text)
 	}
 }
 
-// apply configures the speaker if there is anything new.
-func (p *Peering) apply(ctx context.Context, node *corev1.Node) {
+// apply configures the speaker if there is anything new, and reports whether nothing is left to be tried again.
+func (p *Peering) apply(ctx context.Context, node *corev1.Node) bool {
 	if !p.active {
-		if p.applied != nil {
-			p.configure(ctx, node, nil)
-		}
-		return
+		p.watchSecrets(ctx, nil)
+		p.files.watch(nil)
+		return p.applied == nil || p.configure(ctx, node, nil)
 	}
 	c := p.config()
 	peers, err := p.passwords(ctx, c.Peers)
-	if err != nil && ctx.Err() == nil {
-		p.tell(node, "BGPPasswordMissing", err.Error())
+	if ctx.Err() != nil {
+		return true
 	}
+	missing := ""
+	if err != nil {
+		missing = err.Error()
+	}
+	p.tell(node, "BGPPasswordMissing", missing)
 	c.Peers = peers
 	if p.applied != nil && reflect.DeepEqual(*p.applied, c) {
-		return
+		return err == nil
 	}
-	p.configure(ctx, node, &c)
+	return p.configure(ctx, node, &c) && err == nil
 }
 
-func (p *Peering) configure(ctx context.Context, node *corev1.Node, c *bgp.Config) {
-	if err := p.cfg.Speaker.Configure(ctx, c); err != nil {
-		if ctx.Err() == nil {
-			p.tell(node, "BGPConfigurationRefused", err.Error())
-		}
-		return
+func (p *Peering) configure(ctx context.Context, node *corev1.Node, c *bgp.Config) bool {
+	err := p.cfg.Speaker.Configure(ctx, c)
+	if ctx.Err() != nil {
+		return true
+	}
+	refused := ""
+	if err != nil {
+		refused = err.Error()
+	}
+	p.tell(node, "BGPConfigurationRefused", refused)
+	if err != nil {
+		return false
 	}
 	p.applied = c
 	if c != nil {
 		p.cfg.Logger.Info("BGP configured", "asn", c.ASN, "peers", len(c.Peers))
 	}
+	return true
 }
 
 // config is what the settings and the annotations say together.

@@ -210,6 +210,58 @@ func TestPeeringReadsPasswords(t *testing.T) {
 	}
 }
 
+func TestPeeringFollowsPasswords(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "password")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := fake.NewClientset()
+	secrets := client.CoreV1().Secrets("net")
+	secret := func(text string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "net", Name: "tor"}, Data: map[string][]byte{"password": []byte(text)}}
+	}
+	base, err := bgp.ParsePeers("10.0.0.1:1::::::secret=net/tor,10.0.0.2:1::::::passwordfile=" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	speaker := &recordedSpeaker{}
+	startPeering(t, agent.PeeringConfig{Client: client, Speaker: speaker, Base: bgp.Config{ASN: 1, Peers: base}})
+	becomes := func(lines ...string) {
+		t.Helper()
+		want := "AS 1 id invalid IP"
+		for i := 0; i < len(lines); i += 2 {
+			want += fmt.Sprintf("\n%s AS 1 as 0 from invalid IP password %q ttl 0 port 0 bfd false", lines[i], lines[i+1])
+		}
+		speaker.becomes(t, want)
+	}
+	becomes()
+	write(file, "one\n")
+	becomes("10.0.0.2", "one")
+	if _, err := secrets.Create(t.Context(), secret("first"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	becomes("10.0.0.1", "first", "10.0.0.2", "one")
+	write(filepath.Join(dir, "new"), "two")
+	if err := os.Rename(filepath.Join(dir, "new"), file); err != nil {
+		t.Fatal(err)
+	}
+	becomes("10.0.0.1", "first", "10.0.0.2", "two")
+	if _, err := secrets.Update(t.Context(), secret("second"), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	becomes("10.0.0.1", "second", "10.0.0.2", "two")
+	// What was read last counts while there is nothing to read; and what comes back is read.
+	if err := errors.Join(os.Remove(file), secrets.Delete(t.Context(), "tor", metav1.DeleteOptions{})); err != nil {
+		t.Fatal(err)
+	}
+	write(file, "three")
+	becomes("10.0.0.1", "second", "10.0.0.2", "three")
+}
+
 func TestPeeringTellsWhatTheSpeakerRefuses(t *testing.T) {
 	client := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: peerKeys(0, "10.0.0.254", "")}})
 	speaker := &recordedSpeaker{refuse: errors.New("no such link")}
