@@ -1,6 +1,7 @@
 package equinix
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,8 @@ type ClientConfig struct {
 	UserAgent string
 	// RetryWait is the first wait between attempts where the API names none; it doubles. 0 means 500 ms.
 	RetryWait time.Duration
+	// Transport makes the requests; nil means the usual one.
+	Transport http.RoundTripper
 }
 
 // Client is the API over the network. Reads and deletions are tried again after transport errors, 429 and 5xx, honouring
@@ -75,15 +78,16 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	conf.Servers = metalv1.ServerConfigurations{{URL: strings.TrimSuffix(base, "/")}}
 	conf.AddDefaultHeader("X-Auth-Token", cfg.Token)
 	conf.UserAgent = strings.TrimSpace(cfg.UserAgent + " " + conf.UserAgent)
-	conf.HTTPClient = retrying(cfg.RetryWait).StandardClient()
+	conf.HTTPClient = retrying(cfg).StandardClient()
 	return &Client{api: metalv1.NewAPIClient(conf), project: cfg.Project}, nil
 }
 
-func retrying(wait time.Duration) *retryablehttp.Client {
-	if wait == 0 {
-		wait = 500 * time.Millisecond
-	}
+func retrying(cfg ClientConfig) *retryablehttp.Client {
+	wait := cmp.Or(cfg.RetryWait, 500*time.Millisecond)
 	c := retryablehttp.NewClient()
+	if cfg.Transport != nil {
+		c.HTTPClient.Transport = cfg.Transport
+	}
 	c.Logger = nil // it would log URLs at every attempt; callers log what failed in the end
 	c.HTTPClient.Timeout = requestTimeout
 	c.RetryMax, c.RetryWaitMin, c.RetryWaitMax = retries, wait, maxRetryAfter

@@ -104,10 +104,14 @@ func (s *Server) serve(pattern string, handle handler) http.Handler {
 		}
 		s.mu.Lock()
 		status, body := handle(r)
+		text, err := encode(body)
 		s.mu.Unlock()
+		if err != nil {
+			status, text = http.StatusInternalServerError, nil
+		}
 		s.cfg.Log.Debug("call", "method", r.Method, "path", r.URL.Path, "status", status)
 		fault.after()
-		reply(w, status, body)
+		send(w, status, text)
 	})
 }
 
@@ -159,13 +163,27 @@ func failure(text string) errorBody { return errorBody{[]string{text}} }
 func notFound() (int, any) { return http.StatusNotFound, failure("Not found") }
 
 func reply(w http.ResponseWriter, status int, body any) {
-	if body == nil {
-		w.WriteHeader(status)
-		return
+	text, err := encode(body)
+	if err != nil {
+		status, text = http.StatusInternalServerError, nil
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	send(w, status, text)
+}
+
+// encode renders a body while nobody changes it; nil stays nil.
+func encode(body any) ([]byte, error) {
+	if body == nil {
+		return nil, nil
+	}
+	return json.Marshal(body)
+}
+
+func send(w http.ResponseWriter, status int, text []byte) {
+	if text != nil {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
+	_, _ = w.Write(text) // the client's loss
 }
 
 // decode reads the request's body; a body that isn't JSON is the caller's 422.
