@@ -87,7 +87,9 @@ func (a *Allocator) SetConfig(c Config) Change {
 	a.rebuildLocked()
 	var change Change
 	for _, h := range inside {
-		if a.poolLocked(a.records[h.Owner], h.Addr) == nil {
+		r := a.records[h.Owner]
+		asked := h.Addr.IsUnspecified() && r.hold(h.Addr).requested // a user may ask for DHCP whatever the pools say
+		if !asked && a.poolLocked(r, h.Addr) == nil {
 			h.Pool = ""
 			change.Outside = append(change.Outside, h)
 		}
@@ -258,7 +260,7 @@ func (a *Allocator) space(addr netip.Addr) *space {
 
 // insideLocked returns the addresses that are in a pool of their Service's namespace, in order.
 func (a *Allocator) insideLocked() []Holding {
-	return slices.DeleteFunc(a.holdingsLocked(), func(h Holding) bool { return h.Pool == "" || h.Addr.IsUnspecified() })
+	return slices.DeleteFunc(a.holdingsLocked(), func(h Holding) bool { return h.Pool == "" })
 }
 
 // newlyExcludedLocked returns the addresses in use that before left alone, in order.

@@ -160,8 +160,10 @@ func TestStories(t *testing.T) {
 			pools cidr-global=0.0.0.0/32 : outside shop/a=10.0.0.1
 			ask shop/a         : 10.0.0.1
 			ask shop/b         : 0.0.0.0@global
-			pools cidr-global=10.0.0.2/32 :
-			ask shop/b         : 0.0.0.0`,
+			ask shop/c want=0.0.0.0 : 0.0.0.0@global
+			pools cidr-global=10.0.0.2/32 : outside shop/b=0.0.0.0
+			ask shop/b         : 0.0.0.0
+			ask shop/c want=0.0.0.0 : 0.0.0.0`,
 	} {
 		t.Run(name, func(t *testing.T) { tell(t, story) })
 	}

@@ -51,6 +51,7 @@ func (p Problem) Error() string {
 type parser struct {
 	config   Config
 	pools    map[string]Pool
+	listed   []listed
 	problems []Problem
 }
 
@@ -157,6 +158,9 @@ func (p *parser) elements(key, value string, pool bool) []Element {
 			at.Wrong = err.Error()
 			p.wrong(at)
 			continue
+		}
+		if _, name := split(key); pool {
+			p.listed = append(p.listed, listed{e, name, at})
 		}
 		out = append(out, e)
 	}

@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -127,8 +128,8 @@ func TestParseNamesEveryProblem(t *testing.T) {
 		"range-shop":           "fd00::1-fd00::x",
 		"cidr-Shop":            "10.3.0.0/24",
 		"cidr-":                "10.3.0.0/24",
-		"cidr-blog":            "10.0.0.0/24,",
-		"cidr-loop":            "127.0.0.0/24,224.0.0.1,ff02::/16,0.0.0.0/32,::,10.0.0.0/24",
+		"cidr-blog":            "10.1.0.0/24,",
+		"cidr-loop":            "127.0.0.0/24,224.0.0.1,ff02::/16,0.0.0.0/32,::,10.2.0.0/24",
 		"range-blog":           "",
 		"allow-share-shop":     "yes please",
 		"interface-shop":       "an-interface-of-29-characters",
@@ -198,6 +199,42 @@ func TestWarningOfTwoKeysForOnePool(t *testing.T) {
 	data["pool-precedence"] = "legacy"
 	if _, problems := ipam.Parse(data); len(problems) != 0 {
 		t.Errorf("got %v", problems)
+	}
+}
+
+func TestWarningsOfOverlaps(t *testing.T) {
+	for name, test := range map[string]struct {
+		data map[string]string
+		want []string
+	}{
+		"apart":               {map[string]string{"cidr-a": "10.0.0.0/24,fd00::/64", "cidr-b": "10.0.1.0/24,fd00:0:0:1::/64", "range-global": "10.0.2.0-10.0.2.9"}, nil},
+		"within one pool":     {map[string]string{"cidr-a": "10.0.0.0/24,10.0.0.8/29,10.0.0.8/29"}, nil},
+		"DHCP":                {map[string]string{"cidr-a": "0.0.0.0/32", "cidr-b": "0.0.0.0/32"}, nil},
+		"excluded":            {map[string]string{"cidr-a": "10.0.0.0/24", "exclude": "10.0.0.0/24"}, nil},
+		"one in another":      {map[string]string{"cidr-global": "10.0.0.0/16", "cidr-a": "10.0.5.0/24"}, []string{"cidr-a 1 10.0.0.0/16 of cidr-global"}},
+		"an end of each":      {map[string]string{"range-a": "10.0.0.1-10.0.0.9", "range-b": "10.0.0.9-10.0.0.12"}, []string{"range-b 1 10.0.0.1-10.0.0.9 of range-a"}},
+		"the same":            {map[string]string{"cidr-b": "fd00::/64", "cidr-a": "10.0.0.0/24, fd00::/64"}, []string{"cidr-b 1 fd00::/64 of cidr-a"}},
+		"both are named once": {map[string]string{"cidr-a": "10.0.0.0/24,10.0.9.0/24", "cidr-b": "10.0.0.0/20"}, []string{"cidr-a 2 10.0.0.0/20 of cidr-b", "cidr-b 1 10.0.0.0/24 of cidr-a"}},
+		"one further up": {
+			map[string]string{"cidr-a": "10.0.0.0/8,10.0.1.0/24", "cidr-b": "10.0.0.0/16", "cidr-c": "10.200.0.0/24"},
+			[]string{"cidr-a 2 10.0.0.0/16 of cidr-b", "cidr-b 1 10.0.0.0/8 of cidr-a", "cidr-c 1 10.0.0.0/8 of cidr-a"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, problems := ipam.Parse(test.data)
+			var got []string
+			for _, p := range problems {
+				rival, ok := strings.CutPrefix(p.Wrong, "overlaps ")
+				if !ok || !p.Warning {
+					t.Errorf("%+v", p)
+				}
+				rival, _, _ = strings.Cut(rival, ";")
+				got = append(got, fmt.Sprint(p.Key, " ", p.Element, " ", rival))
+			}
+			if d := cmp.Diff(test.want, got); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 

@@ -37,6 +37,7 @@ func wrongLink(text string) string {
 
 // warn adds what is right but hardly meant.
 func (p *parser) warn(data map[string]string) {
+	p.warnOverlaps()
 	for _, pool := range p.config.Pools {
 		for key, list := range map[string][]Element{prefixCIDR: pool.CIDR, prefixRange: pool.Range} {
 			p.warnDHCP(key+pool.Name, list)

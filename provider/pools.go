@@ -142,17 +142,39 @@ func (p *Pools) load(configMaps cache.Indexer, last state, first bool) state {
 		p.Log.Warn("no ConfigMap, so no pools", "configmap", p.Namespace+"/"+p.Name)
 	}
 	for _, problem := range problems {
-		p.Log.Warn("wrong value in the ConfigMap", "configmap", p.Namespace+"/"+p.Name, "key", problem.Key, "err", problem)
-		p.Events.Event(configMap, corev1.EventTypeWarning, "BadConfig", shorten(problem.Error()))
+		reason := "BadConfig"
+		if problem.Warning {
+			reason = "DoubtfulConfig"
+		}
+		p.Log.Warn("wrong value in the ConfigMap", "configmap", p.Namespace+"/"+p.Name, "reason", reason, "key", problem.Key, "err", problem)
+		p.Events.Event(configMap, corev1.EventTypeWarning, reason, shorten(problem.Error()))
 	}
 	change := p.alloc.SetConfig(config)
 	p.Metrics.configured(len(config.Broken()))
 	p.mu.Lock()
+	before := p.link
 	p.link = p.alloc.Config()
 	p.mu.Unlock()
 	p.Log.Info("pools in force", "pools", len(config.Pools), "broken", config.Broken(), "waiting", len(change.Wake))
 	p.report(configMap, change)
+	p.wake(p.relinked(before)...)
 	return now
+}
+
+// relinked returns the Services whose addresses went to another link before than they go to now, sorted.
+func (p *Pools) relinked(before ipam.Config) []string {
+	now := p.alloc.Config()
+	if maps.Equal(before.Interfaces, now.Interfaces) {
+		return nil
+	}
+	var owners []string
+	for _, h := range p.alloc.Holdings() {
+		if namespace, _, _ := cache.SplitMetaNamespaceKey(h.Owner); before.Interface(namespace) != now.Interface(namespace) {
+			owners = append(owners, h.Owner)
+		}
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
 }
 
 func (p *Pools) configMap(configMaps cache.Indexer) *corev1.ConfigMap {
@@ -167,7 +189,11 @@ func (p *Pools) configMap(configMaps cache.Indexer) *corev1.ConfigMap {
 func (p *Pools) report(configMap *corev1.ConfigMap, change ipam.Change) {
 	p.wake(change.Wake...)
 	for _, h := range change.Outside {
-		p.tell(h.Owner, "OutsidePools", fmt.Sprintf("%s is in no pool of the namespace any more; it stays with this Service", h.Addr))
+		text := h.Addr.String()
+		if h.Addr.IsUnspecified() {
+			text = "DHCP (" + text + ")"
+		}
+		p.tell(h.Owner, "OutsidePools", text+" is in no pool of the namespace any more; it stays with this Service")
 	}
 	for _, h := range change.Excluded {
 		p.tell(h.Owner, "AddressExcluded", fmt.Sprintf("%s is excluded by now; it stays with this Service", h.Addr))

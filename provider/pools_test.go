@@ -121,6 +121,10 @@ func TestPools(t *testing.T) {
 		t.Errorf("links %q and %q", p.Link("shop"), p.Link("other"))
 	}
 
+	edit(map[string]string{"cidr-global": "192.0.2.0/29", "interface-shop": "eth8"})
+	until(t, "those who go to another link are woken", func() bool { mu.Lock(); defer mu.Unlock(); return woken["shop/a"] && woken["shop/b"] })
+	edit(map[string]string{"cidr-global": "192.0.2.0/29", "interface-shop": "eth8", "interface-global": "eth9"})
+	until(t, "another namespace has its link", func() bool { return p.Link("other") == "eth9" })
 	edit(map[string]string{"cidr-global": "192.0.2.0/33"})
 	select {
 	case event := <-events.Events:
