@@ -1,0 +1,4 @@
+package main
+
+// NewCommand gives the tests the whole program.
+var NewCommand = newCommand
