@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 
 	"daymark/annotations"
 	"daymark/test/controlplane"
@@ -22,7 +24,41 @@ import (
 	"daymark/test/require"
 )
 
-func TestMain(m *testing.M) { os.Exit(netns.RunTests(m)) }
+func TestMain(m *testing.M) {
+	code := netns.RunTests(m)
+	program.remove()
+	os.Exit(code)
+}
+
+// program is the ccm, built once for all tests here: linking it takes longer than most of them.
+var program built
+
+type built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func (b *built) path(t testing.TB) string {
+	t.Helper()
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "daymark-pools-"); b.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", b.dir+"/ccm", "daymark/cmd/ccm")
+		if out, err := build.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("building the ccm: %w\n%s", err, out)
+		}
+	})
+	require.NoError(t, b.err)
+	return filepath.Join(b.dir, "ccm")
+}
+
+func (b *built) remove() {
+	if b.dir != "" {
+		_ = os.RemoveAll(b.dir)
+	}
+}
 
 // bed is an API server, and the ccm as a program.
 type bed struct {
@@ -30,21 +66,18 @@ type bed struct {
 	here    *netns.Host
 	program string
 	client  kubernetes.Interface
+	scraper string // token of one that may read the metrics
 }
 
 func newBed(t testing.TB) *bed {
 	t.Helper()
 	set := controlplane.Programs(t)
 	lab := netns.Test(t)
+	ccm := program.path(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	b := &bed{Single: require.Value(controlplane.NewSingle(ctx, lab, set))(t), here: require.Value(lab.Here())(t)}
+	b := &bed{program: ccm, Single: require.Value(controlplane.NewSingle(ctx, lab, set))(t), here: require.Value(lab.Here())(t)}
 	b.client = b.Client
-	b.program = filepath.Join(t.TempDir(), "ccm")
-	build := exec.Command("go", "build", "-o", b.program, "daymark/cmd/ccm")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the ccm: %v\n%s", err, out)
-	}
 	return b
 }
 
@@ -70,6 +103,45 @@ func (b *bed) pools(t testing.TB, data map[string]string) {
 		_, err = maps.Update(t.Context(), cm, metav1.UpdateOptions{})
 	}
 	require.NoError(t, err)
+}
+
+// edit changes keys of the ConfigMap; an empty value removes one.
+func (b *bed) edit(t testing.TB, change map[string]string) {
+	t.Helper()
+	cm := require.Value(b.client.CoreV1().ConfigMaps("kube-system").Get(t.Context(), "kubevip", metav1.GetOptions{}))(t)
+	for key, value := range change {
+		if cm.Data[key] = value; value == "" {
+			delete(cm.Data, key)
+		}
+	}
+	b.pools(t, cm.Data)
+}
+
+// give creates a Service.
+func (b *bed) give(t testing.TB, namespace, name string, change ...func(*corev1.Service)) {
+	t.Helper()
+	require.Value(b.client.CoreV1().Services(namespace).Create(t.Context(), service(name, change...), metav1.CreateOptions{}))(t)
+}
+
+// drop deletes a Service.
+func (b *bed) drop(t testing.TB, namespace, name string) {
+	t.Helper()
+	require.NoError(t, b.client.CoreV1().Services(namespace).Delete(t.Context(), name, metav1.DeleteOptions{}))
+}
+
+// change edits a Service, again when somebody else was faster.
+func (b *bed) change(t testing.TB, namespace, name string, change func(*corev1.Service)) {
+	t.Helper()
+	services := b.client.CoreV1().Services(namespace)
+	require.NoError(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		svc, err := services.Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		change(svc)
+		_, err = services.Update(t.Context(), svc, metav1.UpdateOptions{})
+		return err
+	}))
 }
 
 // namespace makes a namespace of the test's own.
@@ -109,8 +181,8 @@ func (b *bed) create(ctx context.Context, namespace, prefix string, n int, chang
 		go func() {
 			var err error
 			for i := range jobs {
-				for err = retry(ctx, b, namespace, fmt.Sprintf("%s-%d", prefix, i), change); err != nil; {
-					break
+				if e := b.createOne(ctx, namespace, fmt.Sprintf("%s-%d", prefix, i), change); e != nil {
+					err = e
 				}
 			}
 			errs <- err
@@ -129,7 +201,7 @@ func (b *bed) create(ctx context.Context, namespace, prefix string, n int, chang
 	return first
 }
 
-func retry(ctx context.Context, b *bed, namespace, name string, change []func(*corev1.Service)) error {
+func (b *bed) createOne(ctx context.Context, namespace, name string, change []func(*corev1.Service)) error {
 	_, err := b.client.CoreV1().Services(namespace).Create(ctx, service(name, change...), metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil
