@@ -87,12 +87,14 @@ func (n *node) watchLinks(ctx context.Context) error {
 		switch {
 		case down != "" && timer == nil:
 			n.log.Warn("handing over", "reason", "link down", "link", down)
+			n.setCarrier(false)
 			n.fitness.yield("link", down)
 			timer = n.giveUp(n.log.With("link", down))
 		case down == "" && timer != nil:
 			timer.Stop()
 			timer = nil
 			n.log.Info("link serves again")
+			n.setCarrier(true)
 			n.fitness.refuse(nil, "link", false)
 			n.fitness.yield("link", "")
 		}
@@ -101,6 +103,16 @@ func (n *node) watchLinks(ctx context.Context) error {
 		timer.Stop()
 	}
 	return err
+}
+
+// setCarrier says whether the links for addresses can carry traffic.
+func (n *node) setCarrier(there bool) {
+	if n.controlPlane != nil {
+		n.controlPlane.SetCarrier(there)
+	}
+	if n.services != nil {
+		n.services.SetCarrier(there)
+	}
 }
 
 // downLink returns the first of the links for addresses that can't carry traffic, or "".

@@ -265,20 +265,25 @@ func (n *node) wireHolder() {
 type lanListener struct{ lan *l2.Announcer }
 
 // Listen is [agent.Listener].
-func (l lanListener) Listen(key vip.Key) (<-chan struct{}, func(), error) {
+func (l lanListener) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
 	frames, stop, err := l.lan.Listen(key)
 	if err != nil {
 		return nil, nil, err
 	}
-	heard, done := make(chan struct{}, 1), make(chan struct{})
+	heard, done := make(chan agent.Said), make(chan struct{})
 	go func() {
 		for {
+			said := agent.Announced
 			select {
 			case f := <-frames:
-				if f.Kind == l2.Claim {
-					heard <- struct{}{}
-					return
+				if f.Kind == l2.Query {
+					said = agent.Probed
 				}
+			case <-done:
+				return
+			}
+			select {
+			case heard <- said:
 			case <-done:
 				return
 			}

@@ -40,10 +40,20 @@ type Prober interface {
 	Probe(ctx context.Context, key vip.Key) error
 }
 
-// Listener hears what other hosts say of an address, from the moment that Listen returns until stop is called. It sends at
-// least one value once another host announced the address.
+// Said is what another host did with an address.
+type Said string
+
+const (
+	// Announced is any use of the address: an announcement, an answer, or a question asked from it.
+	Announced Said = "announced"
+	// Probed is the question whether the address is free.
+	Probed Said = "probed for"
+)
+
+// Listener hears what other hosts say of an address, from the moment that Listen returns until stop is called. It may lose
+// what follows closely on something else, as announcements are repeated.
 type Listener interface {
-	Listen(key vip.Key) (heard <-chan struct{}, stop func(), err error)
+	Listen(key vip.Key) (heard <-chan Said, stop func(), err error)
 }
 
 // Elector decides which of the claims that this node stands for it may hold; see [election.Elector].

@@ -29,7 +29,8 @@ type ControlPlaneConfig struct {
 	Place   func(netip.Addr) vip.Address
 	Elector Elector
 	Holder  *Holder
-	// Preserve keeps the addresses on the link, quietly, after the right to them was lost.
+	// Preserve keeps the addresses on the link, quietly, after the right to them was lost, until another host is heard to use
+	// them.
 	Preserve bool
 	// StayAtStop leaves the addresses as they are when Run ends; see [ServicesConfig.StayAtStop].
 	StayAtStop bool
@@ -47,6 +48,7 @@ type ControlPlane struct {
 	right     election.Right
 	held      bool                // right is one
 	kept      bool                // the right was lost and the addresses are preserved
+	cut       bool                // the link carries no traffic: nothing is preserved
 	spoken    bool                // Apply was called
 	passed    map[vip.Key]bool    // addresses whose successor was heard
 	here      map[netip.Addr]bool // addresses that are held
@@ -94,12 +96,12 @@ func (c *ControlPlane) apply(ctx context.Context, rights []election.Right, stopp
 		return nil
 	}
 	c.mu.Lock()
-	had := c.held
+	keep := c.kept || c.held && keepable(c.right)
 	i := slices.IndexFunc(rights, func(r election.Right) bool { return r.Claim == controlPlaneClaim })
 	if c.held = i >= 0; c.held {
 		c.right = rights[i]
 	}
-	c.kept = c.cfg.Preserve && !stopping && !c.held && (had || c.kept)
+	c.kept = c.cfg.Preserve && !stopping && !c.held && !c.cut && keep
 	c.spoken = true
 	version := c.cfg.Holder.Set(SourceControlPlane, c.wantsLocked())
 	c.mu.Unlock()
@@ -112,9 +114,9 @@ func (c *ControlPlane) wantsLocked() []Want {
 	}
 	out := make([]Want, 0, len(c.addresses))
 	for _, a := range c.addresses {
-		w := Want{Address: a, Quiet: true, Sure: true}
+		w := Want{Address: a, Quiet: true, Kept: true, Sure: true}
 		if c.held {
-			w.Until, w.Quiet, w.Passing, w.Sure = c.right.Until, c.right.Passing, c.right.Passing, c.right.Failover
+			w.Kept, w.Until, w.Quiet, w.Passing, w.Sure = false, c.right.Until, c.right.Passing, c.right.Passing, c.right.Failover
 		}
 		out = append(out, w)
 	}
@@ -140,10 +142,15 @@ func (c *ControlPlane) Changed(states []State) {
 	}
 }
 
-// Passed takes in that the successor of an address was heard. Once that is so for all of them, they are let go.
+// Passed takes in that the successor of an address was heard. Once that is so for all of them, they are let go; those kept
+// without a right at once.
 func (c *ControlPlane) Passed(a vip.Address) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.kept && slices.ContainsFunc(c.addresses, func(b vip.Address) bool { return a.Key() == b.Key() }) {
+		c.unkeepLocked("another host uses it")
+		return
+	}
 	if !c.held || !c.right.Passing {
 		return
 	}
@@ -152,6 +159,22 @@ func (c *ControlPlane) Passed(a vip.Address) {
 		clear(c.passed)
 		c.cfg.Elector.Heard(controlPlaneClaim)
 	}
+}
+
+// SetCarrier says whether the link can carry traffic. Without it nothing is preserved: a successor would not be heard.
+func (c *ControlPlane) SetCarrier(there bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = !there
+	if c.cut && c.kept {
+		c.unkeepLocked("the link is down")
+	}
+}
+
+func (c *ControlPlane) unkeepLocked(why string) {
+	c.kept = false
+	c.cfg.Logger.Info("preserved no longer", "addrs", texts(c.addresses), "reason", why)
+	c.cfg.Holder.Set(SourceControlPlane, c.wantsLocked())
 }
 
 // Addresses returns the control plane's addresses as they are known now.

@@ -2,20 +2,20 @@ package agent
 
 import "daymark/internal/vip"
 
-// ear listens for the successor of one address that was passed on.
+// ear listens for the successor of one address that was passed on, or is kept without a right.
 type ear struct{ stop func() }
 
-// listen starts to listen for every address of p that is passed on, before it is announced no more, so that nothing the
-// successor says is missed; and stops where that is over.
+// listen starts to listen for every address of p that is passed on or kept, before it is announced no more, so that nothing
+// the successor says is missed; and stops where that is over. To what is kept a successor that only asks has more right too.
 func (h *Holder) listen(p plan) {
 	if h.cfg.Listener == nil {
 		return
 	}
-	passing := make(map[vip.Key]bool)
+	awaited := make(map[vip.Key]bool)
 	for _, w := range p.use {
 		k := w.Key()
-		passing[k] = w.Passing
-		if _, ok := h.ears[k]; ok || !w.Passing || !h.present[k] {
+		awaited[k] = w.Passing || w.Kept
+		if _, ok := h.ears[k]; ok || !awaited[k] || !h.present[k] {
 			continue
 		}
 		heard, stop, err := h.cfg.Listener.Listen(k)
@@ -26,15 +26,21 @@ func (h *Holder) listen(p plan) {
 		done := make(chan struct{})
 		h.ears[k] = ear{stop: func() { close(done); stop() }}
 		h.running.Go(func() {
-			select {
-			case <-heard:
-				h.cfg.Passed(w.Address)
-			case <-done:
+			for {
+				select {
+				case said := <-heard:
+					if said == Announced || w.Kept {
+						h.cfg.Passed(w.Address)
+						return
+					}
+				case <-done:
+					return
+				}
 			}
 		})
 	}
 	for k, e := range h.ears {
-		if !passing[k] {
+		if !awaited[k] {
 			e.stop()
 			delete(h.ears, k)
 		}

@@ -154,7 +154,7 @@ type lan struct {
 	mu     sync.Mutex
 	used   map[netip.Addr]bool
 	probed []netip.Addr
-	ears   map[vip.Key]chan struct{}
+	ears   map[vip.Key]chan agent.Said
 }
 
 func (l *lan) Probe(ctx context.Context, key vip.Key) error {
@@ -185,10 +185,10 @@ func (l *lan) setUsed(addr string, used bool) {
 	l.used[netip.MustParseAddr(addr)] = used
 }
 
-func (l *lan) Listen(key vip.Key) (<-chan struct{}, func(), error) {
+func (l *lan) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := make(chan struct{}, 1)
+	c := make(chan agent.Said, 1)
 	l.ears[key] = c
 	return c, func() {
 		l.mu.Lock()

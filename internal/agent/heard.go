@@ -21,6 +21,9 @@ const foreignFor = time.Minute
 func (s *Services) Passed(a vip.Address) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unkeepLocked(a) {
+		return
+	}
 	side, g := s.holdingLocked(a.Prefix.Addr())
 	if g == nil || !side.rights[g.Claim.Name].Passing {
 		return

@@ -60,6 +60,7 @@ type Holder struct {
 	swept     bool
 	probes    map[vip.Key]*probe
 	ears      map[vip.Key]ear
+	kept      map[vip.Key]time.Time // until when the kernel has what is kept without a right
 	limit     chan struct{}
 	running   sync.WaitGroup
 }
@@ -83,6 +84,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 		present: make(map[vip.Key]bool),
 		probes:  make(map[vip.Key]*probe),
 		ears:    make(map[vip.Key]ear),
+		kept:    make(map[vip.Key]time.Time),
 		limit:   make(chan struct{}, probesAtOnce),
 	}
 }
@@ -195,8 +197,9 @@ func (h *Holder) round(ctx context.Context) time.Duration {
 func (h *Holder) mergeLocked(now time.Time) ([]Want, bool) {
 	var merged []Want
 	for _, source := range slices.Sorted(maps.Keys(h.wants)) {
-		merged = joinWants(merged, h.wants[source])
+		merged = joinWants(merged, h.fence(h.wants[source], now))
 	}
+	h.forgetKept()
 	merged = slices.DeleteFunc(merged, func(w Want) bool { return !w.Live(now) })
 	for _, source := range h.cfg.Sources {
 		if _, ok := h.wants[source]; !ok {

@@ -27,7 +27,7 @@ type rig struct {
 func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 	j := &journal{}
 	r := &rig{t: t, journal: j, kernel: &room{name: "kernel", journal: j}, wire: &room{name: "wire", journal: j},
-		lan: &lan{used: map[netipAddr]bool{}, ears: map[vip.Key]chan struct{}{}}}
+		lan: &lan{used: map[netipAddr]bool{}, ears: map[vip.Key]chan agent.Said{}}}
 	cfg := agent.HolderConfig{
 		Datapath: r.kernel, Announcers: []agent.Announcer{r.wire}, Prober: r.lan, Listener: r.lan, Sources: []string{"a", "b"}, Logger: quietLog(t),
 		Passed: func(a vip.Address) { r.passed = append(r.passed, a.Prefix.Addr().String()) },
@@ -173,7 +173,7 @@ func TestHolder(t *testing.T) {
 		if got := r.kernel.until("192.0.2.1"); !got.Equal(w[0].Until) {
 			t.Errorf("the kernel has it until %v, not %v", got, w[0].Until)
 		}
-		r.lan.ears[w[0].Key()] <- struct{}{}
+		r.lan.ears[w[0].Key()] <- agent.Announced
 		synctest.Wait()
 		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
 			t.Error(d)
@@ -207,13 +207,54 @@ func TestHolder(t *testing.T) {
 		r.expect("wire +192.0.2.1", "wire -192.0.2.1")
 	})
 
-	story(t, "preserved addresses stay on the link and are not announced", func(t *testing.T) {
-		r := newRig(t, nil)
+	keep := func(r *rig) agent.Want {
 		w := want("192.0.2.1")
 		r.apply("a", w...)
-		w[0].Quiet = true
+		w[0].Quiet, w[0].Kept = true, true
 		r.apply("a", w...)
 		r.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1")
+		return w[0]
+	}
+
+	story(t, "preserved addresses stay on the link, unannounced, for as long as the agent lives, until another host is heard", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := keep(r)
+		for range 20 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if left := time.Until(r.kernel.until("192.0.2.1")); left < 4*time.Second || left > 6*time.Second {
+				t.Fatalf("the kernel has it for %v", left)
+			}
+		}
+		r.expect()
+		r.lan.ears[w.Key()] <- agent.Probed
+		synctest.Wait()
+		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
+			t.Error(d)
+		}
+	})
+
+	story(t, "what is preserved and was lost while the agent was frozen is not taken back", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		frozen := false
+		r.kernel.changed = func(vip.Change) {
+			if !frozen {
+				frozen = true
+				time.Sleep(7 * time.Second)
+			}
+		}
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what was not on the link is not preserved", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		w[0].Quiet, w[0].Kept = true, true
+		r.apply("a", w...)
+		r.expect()
 	})
 }
 

@@ -39,6 +39,9 @@ func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
 	}
 	for _, w := range wants {
 		due(w.Until)
+		if w.Kept {
+			due(now.Add(keptFor / 6))
+		}
 		if wait, retry, problem := h.mustWait(ctx, w, now); wait {
 			due(retry)
 			p.waiting = append(p.waiting, waiting{w, problem})

@@ -40,7 +40,7 @@ type ServicesConfig struct {
 	Reserved  []Reserved // beside what the API server tells: gateways, the control plane's addresses
 	// Subnets returns the networks that this node's links are in; asked again when objects change. May be nil.
 	Subnets func() []Subnet
-	// Preserve keeps addresses on the link, quietly, after the right to them was lost.
+	// Preserve keeps addresses on the link, quietly, after the right to them was lost, until another host is heard to use them.
 	Preserve bool
 	// StayAtStop leaves everything as it is when Run ends: without an election it is the announcers that withdraw, in their
 	// own manner.
@@ -74,6 +74,7 @@ type Services struct {
 	stopping bool
 	leaving  string    // why this node hands over, or ""
 	drained  time.Time // with leaving: from when on what others serve is dropped
+	cut      bool      // the link carries no traffic: nothing is preserved
 	states   map[vip.Key]State
 	foreign  map[netip.Addr]foreign // addresses of ours that others were heard to use
 	passed   map[vip.Key]bool       // addresses whose successor was heard

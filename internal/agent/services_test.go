@@ -359,12 +359,12 @@ func TestServices(t *testing.T) {
 		w.journal.take()
 		w.shared.grant(t, "192.0.2.10 passing")
 		w.expect("wire -192.0.2.10", "wire -2001:db8::10")
-		w.lan.ears[addr("192.0.2.10").Key()] <- struct{}{}
+		w.lan.ears[addr("192.0.2.10").Key()] <- agent.Announced
 		synctest.Wait()
 		if len(w.shared.heard) > 0 {
 			t.Error("let go of when one of two was heard")
 		}
-		w.lan.ears[addr("2001:db8::10").Key()] <- struct{}{}
+		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
 		synctest.Wait()
 		if d := cmp.Diff([]string{"192.0.2.10"}, w.shared.heard); d != "" {
 			t.Error(d)
@@ -390,6 +390,37 @@ func TestServices(t *testing.T) {
 		w.shared.grant(t, "192.0.2.10")
 		w.shared.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
+	})
+
+	preserving := func(t *testing.T) *world {
+		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
+		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
+		w.shared.grant(t, "192.0.2.10")
+		return w
+	}
+	story(t, "preserved addresses go when another host is heard, and when the link is down", func(t *testing.T) {
+		w := preserving(t)
+		w.shared.grant(t)
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
+		w.lan.ears[addr("192.0.2.10").Key()] <- agent.Announced
+		w.settle()
+		w.expect("kernel -192.0.2.10")
+		w.shared.grant(t, "192.0.2.10")
+		w.shared.grant(t)
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
+		w.services.SetCarrier(false)
+		w.settle()
+		w.expect("kernel -192.0.2.10")
+	})
+	story(t, "what was passed on is not preserved, nor what is lost with the link", func(t *testing.T) {
+		w := preserving(t)
+		w.shared.grant(t, "192.0.2.10 passing")
+		w.shared.grant(t)
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
+		w.shared.grant(t, "192.0.2.10")
+		w.services.SetCarrier(false)
+		w.shared.grant(t)
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
 	})
 
 	story(t, "a cordoned node hands over, and takes again when it may", func(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *Services) apply(ctx context.Context, side *side, rights []election.Righ
 	for claim := range side.rights {
 		if _, ok := now[claim]; !ok {
 			changed = append(changed, claim)
-			if s.cfg.Preserve && !s.stopping && side.groups[claim] != nil {
+			if s.cfg.Preserve && !s.stopping && !s.cut && !side.detached && side.groups[claim] != nil && keepable(side.rights[claim]) {
 				side.kept[claim] = true
 			}
 		}
@@ -81,7 +81,7 @@ func (d *side) wants() []Want {
 	}
 	for claim := range d.kept {
 		for _, a := range d.groups[claim].Addresses {
-			out = append(out, Want{Address: a, Quiet: true, Sure: true})
+			out = append(out, Want{Address: a, Quiet: true, Kept: true, Sure: true})
 		}
 	}
 	return out

@@ -11,6 +11,10 @@ type Want struct {
 	Quiet bool
 	// Passing addresses are quiet because a successor is taking over; [HolderConfig.Passed] tells when it was heard.
 	Passing bool
+	// Kept addresses are quiet because the right to them was lost, and are preserved all the same: for as long as the agent
+	// lives, and until another host is heard to announce or to probe for them, which [HolderConfig.Passed] tells. Until is the
+	// holder's to set.
+	Kept bool
 	// Detached addresses are announced without being on a link, as routes to Services can be.
 	Detached bool
 	// Sure addresses are not probed for before first use: their former holder, dead or handing over, may still answer.
@@ -20,7 +24,7 @@ type Want struct {
 func compareWants(a, b Want) int { return vip.Compare(a.Address, b.Address) }
 
 func (w Want) equal(o Want) bool {
-	return w.Quiet == o.Quiet && w.Passing == o.Passing && w.Detached == o.Detached && w.Sure == o.Sure && w.Address.Equal(o.Address)
+	return w.Quiet == o.Quiet && w.Passing == o.Passing && w.Kept == o.Kept && w.Detached == o.Detached && w.Sure == o.Sure && w.Address.Equal(o.Address)
 }
 
 // mergeWants returns what satisfies both: the longer right, and announced if either is.
@@ -29,7 +33,7 @@ func mergeWants(a, b Want) Want {
 	address.Route.Leaving = a.Route.Leaving && b.Route.Leaving
 	return Want{
 		Address: address, Quiet: a.Quiet && b.Quiet, Passing: a.Passing && b.Passing,
-		Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure,
+		Kept: a.Kept && b.Kept, Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure,
 	}
 }
 
