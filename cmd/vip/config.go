@@ -173,7 +173,7 @@ type Election struct {
 	Timing election.Timing
 	// Annotations are put on the control plane's lease.
 	Annotations map[string]string
-	// PreserveAddress keeps an address on the link when leadership is lost; it is announced no more.
+	// PreserveAddress keeps an address on the link when leadership is lost, unannounced, until another host is heard to use it.
 	PreserveAddress bool
 	// GiveUpAfter is how long the link may be down until this node gives up what it holds; 0 means that it doesn't.
 	GiveUpAfter time.Duration

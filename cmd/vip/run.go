@@ -151,7 +151,7 @@ func (n *node) wire(ctx context.Context) error {
 		return err
 	}
 	if n.cfg.ControlPlane.Enabled {
-		if err := n.wireControlPlane(elect); err != nil {
+		if err := n.wireControlPlane(elect, client, recorder); err != nil {
 			return err
 		}
 	}
@@ -199,18 +199,6 @@ func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.Event
 		return nil
 	}
 	return fmt.Errorf("mode %s is not in this version", n.cfg.Mode)
-}
-
-// heard takes in that another host uses an address that is announced here.
-func (n *node) heard(h l2.Heard) {
-	if h.Kind != l2.Claim {
-		return
-	}
-	defended := n.lan.Defend(h.Key)
-	n.log.Warn("conflict", "addr", h.Addr, "link", h.Link, "peer", h.MAC.String(), "defended", defended)
-	if n.services != nil {
-		n.services.Conflict(h.Addr, h.MAC.String())
-	}
 }
 
 func (n *node) wireLabels(client kubernetes.Interface) {
@@ -261,38 +249,7 @@ func (n *node) wireHolder() {
 	n.add(n.holder.Run)
 }
 
-// lanListener turns what is heard on the LAN into the news that a successor announced itself.
-type lanListener struct{ lan *l2.Announcer }
-
-// Listen is [agent.Listener].
-func (l lanListener) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
-	frames, stop, err := l.lan.Listen(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	heard, done := make(chan agent.Said), make(chan struct{})
-	go func() {
-		for {
-			said := agent.Announced
-			select {
-			case f := <-frames:
-				if f.Kind == l2.Query {
-					said = agent.Probed
-				}
-			case <-done:
-				return
-			}
-			select {
-			case heard <- said:
-			case <-done:
-				return
-			}
-		}
-	}()
-	return heard, func() { close(done); stop() }, nil
-}
-
-func (n *node) wireControlPlane(elect *electors) error {
+func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, recorder record.EventRecorder) error {
 	elector, err := elect.controlPlane()
 	if err != nil {
 		return err
@@ -307,8 +264,14 @@ func (n *node) wireControlPlane(elect *electors) error {
 	}
 	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
-		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.electsControlPlane(), Labels: n.labels, Logger: n.log,
+		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.electsControlPlane(), Labels: n.labels,
+		Tell: agent.NodeEvents(recorder, n.cfg.Node.Name), Metrics: n.counts, Logger: n.log,
 	})
+	if !n.cfg.Services.Enabled && n.electsControlPlane() {
+		n.add(func(ctx context.Context) error {
+			return agent.WatchNode(ctx, client, n.cfg.Node.Name, func(reason string) { n.fitness.yield("node", reason) })
+		})
+	}
 	return nil
 }
 

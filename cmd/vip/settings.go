@@ -203,7 +203,7 @@ func electionSettings() []setting {
 			help:    "JSON object of annotations to put on the control plane's lease",
 			binding: bind(stringMap(), func(c *Config) *map[string]string { return &c.Election.Annotations })},
 		{group: group, env: env("vip_preserve_on_leadership_loss"), flag: "preserveVipOnLeadershipLoss", def: "false",
-			help:    "when leadership is lost keep the address on the link, but announce nothing",
+			help:    "when leadership is lost keep the address on the link, unannounced, until another host is heard to use it",
 			binding: bind(boolean(), func(c *Config) *bool { return &c.Election.PreserveAddress })},
 		{group: group, env: env("vip_loseleadership"), flag: "loseLeadership", def: "false",
 			help:    "give up leadership when the link stays down",

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -35,7 +36,10 @@ type ControlPlaneConfig struct {
 	// StayAtStop leaves the addresses as they are when Run ends; see [ServicesConfig.StayAtStop].
 	StayAtStop bool
 	Labels     *Labels // may be nil
-	Logger     *slog.Logger
+	// Tell tells users, on this node's Node, of trouble with the addresses; it returns soon. May be nil.
+	Tell    func(Event)
+	Metrics *Metrics // may be nil
+	Logger  *slog.Logger
 }
 
 // ControlPlane holds the control plane's addresses. It needs no informer and no other node: it works while `kubeadm init`
@@ -52,11 +56,12 @@ type ControlPlane struct {
 	spoken    bool                // Apply was called
 	passed    map[vip.Key]bool    // addresses whose successor was heard
 	here      map[netip.Addr]bool // addresses that are held
+	told      map[netip.Addr]told // the trouble that was told last
 }
 
 // NewControlPlane returns a ControlPlane that does nothing before Run.
 func NewControlPlane(cfg ControlPlaneConfig) *ControlPlane {
-	return &ControlPlane{cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool)}
+	return &ControlPlane{cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool), told: make(map[netip.Addr]told)}
 }
 
 // Run serves until ctx ends, then hands the addresses over or gives them back.
@@ -130,6 +135,9 @@ func (c *ControlPlane) Changed(states []State) {
 	for _, s := range states {
 		if !slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Key() == s.Address.Key() }) {
 			continue
+		}
+		if s.Phase == Conflict || s.Phase == Failed {
+			c.tellLocked(s.Address.Prefix.Addr(), fmt.Sprintf("%s: %s", s.Address.Prefix.Addr(), s.Problem))
 		}
 		if s.Phase == Held {
 			c.here[s.Address.Prefix.Addr()] = true

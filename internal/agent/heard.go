@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"daymark/internal/vip"
 )
@@ -47,6 +50,32 @@ func (s *Services) Conflict(addr netip.Addr, who string) {
 		s.foreign[addr] = foreign{who, time.Now()}
 		s.inbox.claims([]string{g.Claim.Name})
 	}
+}
+
+// told is trouble that users were told of.
+type told struct {
+	text string
+	at   time.Time
+}
+
+// Conflict takes in that another host was heard using an address of the control plane that this node holds.
+func (c *ControlPlane) Conflict(addr netip.Addr, who string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held && slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr }) {
+		c.cfg.Metrics.conflict()
+		c.tellLocked(addr, fmt.Sprintf("%s is also used by %s", addr, who))
+	}
+}
+
+// tellLocked tells the same trouble of an address once a minute at most.
+func (c *ControlPlane) tellLocked(addr netip.Addr, text string) {
+	last, now := c.told[addr], time.Now()
+	if c.cfg.Tell == nil || last.text == text && now.Sub(last.at) < foreignFor {
+		return
+	}
+	c.told[addr] = told{text, now}
+	c.cfg.Tell(Event{corev1.EventTypeWarning, "AddressTrouble", "control plane: " + text})
 }
 
 // holdingLocked returns the claim that addr belongs to and its side, if this node has the right to it.

@@ -238,12 +238,14 @@ func TestHolder(t *testing.T) {
 		r := newRig(t, nil)
 		keep(r)
 		frozen := false
+		r.kernel.mu.Lock()
 		r.kernel.changed = func(vip.Change) {
 			if !frozen {
 				frozen = true
 				time.Sleep(7 * time.Second)
 			}
 		}
+		r.kernel.mu.Unlock()
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		r.expect("kernel -192.0.2.1")

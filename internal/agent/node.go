@@ -1,12 +1,58 @@
 package agent
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/record"
 )
+
+// WatchNode follows the Node object of that name until ctx ends, and calls leaving with the reason for which it should hand
+// over what it holds whenever that changes, "" when there is none any more. It is for agents without [Services], which do
+// so themselves. Without an API server, or without the object, it waits.
+func WatchNode(ctx context.Context, client kubernetes.Interface, node string, leaving func(reason string)) error {
+	f := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip(node)),
+		informers.WithTweakListOptions(func(l *metav1.ListOptions) {
+			l.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
+		}))
+	informer := f.Core().V1().Nodes().Informer()
+	last := ""
+	_, err := informer.AddEventHandler(handler(func(any) {
+		obj, _, _ := informer.GetStore().GetByKey(node) // of memory: it has no error
+		own, _ := obj.(*corev1.Node)
+		if reason := Leaving(own); reason != last {
+			last = reason
+			leaving(reason)
+		}
+	}))
+	if err != nil {
+		return fmt.Errorf("following node %s: %w", node, err)
+	}
+	f.Start(ctx.Done())
+	<-ctx.Done()
+	f.Shutdown()
+	return nil
+}
+
+// NodeEvents returns a function that tells something on the Node of that name.
+func NodeEvents(events record.EventRecorder, node string) func(Event) {
+	on := nodeReference(node)
+	return func(e Event) { events.Event(on, e.Type, e.Reason, e.Text) }
+}
+
+// nodeReference names a Node as the kubelet's Events do, which `kubectl describe node` shows.
+func nodeReference(node string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)}
+}
 
 // Leaving returns why a node should hand over what it holds, "" if it needn't: it is cordoned, or tainted by Kubernetes as
 // not able to serve.

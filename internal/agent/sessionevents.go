@@ -4,7 +4,6 @@ import (
 	"cmp"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
 	"daymark/internal/bgp"
@@ -12,7 +11,7 @@ import (
 
 // SessionEvents returns a function that tells on the Node of BGP sessions that come up, go down or don't come up; see [bgp.Options].
 func SessionEvents(events record.EventRecorder, node string) func(bgp.SessionEvent) {
-	on := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)} // as the kubelet's, which `kubectl describe node` shows
+	on := nodeReference(node)
 	return func(e bgp.SessionEvent) {
 		if e.Up {
 			events.Eventf(on, corev1.EventTypeNormal, "BGPSessionUp", "BGP session with %s is up", e.Peer)

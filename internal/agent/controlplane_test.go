@@ -1,0 +1,150 @@
+package agent_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"daymark/internal/agent"
+	"daymark/internal/vip"
+)
+
+// static is a resolver whose answer never changes.
+type static []netip.Addr
+
+func (s static) Watch(ctx context.Context, changed func([]netip.Addr)) error {
+	changed(s)
+	<-ctx.Done()
+	return nil
+}
+
+// plane is a control plane's address over recording rooms.
+type plane struct {
+	*rig
+	elector *decider
+	control *agent.ControlPlane
+	told    []agent.Event
+}
+
+func newPlane(t *testing.T, preserve bool) *plane {
+	p := &plane{elector: newDecider()}
+	p.rig = newRig(t, func(c *agent.HolderConfig, _ *rig) {
+		c.Sources = []string{agent.SourceControlPlane}
+		c.Changed = func(s []agent.State) { p.control.Changed(s) }
+		c.Passed = func(a vip.Address) { p.control.Passed(a) }
+	})
+	p.control = agent.NewControlPlane(agent.ControlPlaneConfig{
+		Resolver: static{netipMust("192.0.2.1")}, Place: func(a netip.Addr) vip.Address { return addr(a.String()) },
+		Elector: p.elector, Holder: p.Holder, Preserve: preserve, Tell: func(e agent.Event) { p.told = append(p.told, e) }, Logger: quietLog(t),
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error)
+	go func() { done <- p.control.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-done)
+	})
+	synctest.Wait()
+	return p
+}
+
+// grant gives the right, or takes it away; see [decider.grant].
+func (p *plane) grant(claims ...string) {
+	p.t.Helper()
+	p.elector.grant(p.t, claims...)
+	synctest.Wait()
+}
+
+func TestControlPlane(t *testing.T) {
+	const claim = "control-plane failover"
+	story(t, "a preserved address goes when another host is heard, and when the link is down", func(t *testing.T) {
+		p := newPlane(t, true)
+		for _, end := range []func(){
+			func() { p.lan.ears[addr("192.0.2.1").Key()] <- agent.Announced },
+			func() { p.control.SetCarrier(false) },
+		} {
+			p.grant(claim)
+			p.grant()
+			time.Sleep(time.Minute)
+			p.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1")
+			end()
+			synctest.Wait()
+			p.expect("kernel -192.0.2.1")
+		}
+		p.grant(claim)
+		p.grant()
+		p.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1", "kernel -192.0.2.1")
+		p.control.SetCarrier(true)
+		p.grant(claim)
+		p.grant("control-plane passing")
+		p.grant()
+		p.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1", "kernel -192.0.2.1")
+	})
+
+	story(t, "another host that uses the address is told on the Node, once a minute", func(t *testing.T) {
+		p := newPlane(t, false)
+		p.grant(claim)
+		for range 70 {
+			p.control.Conflict(netipMust("192.0.2.1"), "02:00:00:00:00:99")
+			p.control.Conflict(netipMust("192.0.2.2"), "02:00:00:00:00:99")
+			time.Sleep(time.Second)
+		}
+		e := agent.Event{Type: corev1.EventTypeWarning, Reason: "AddressTrouble", Text: "control plane: 192.0.2.1 is also used by 02:00:00:00:00:99"}
+		if d := cmp.Diff([]agent.Event{e, e}, p.told); d != "" {
+			t.Error(d)
+		}
+	})
+
+	story(t, "an address that another host has before us is not taken, and that is told on the Node", func(t *testing.T) {
+		p := newPlane(t, false)
+		p.lan.setUsed("192.0.2.1", true)
+		p.grant("control-plane")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		p.expect()
+		e := agent.Event{Type: corev1.EventTypeWarning, Reason: "AddressTrouble", Text: "control plane: 192.0.2.1: used by 02:00:00:00:00:99"}
+		if d := cmp.Diff([]agent.Event{e}, p.told); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestWatchNode(t *testing.T) {
+	story(t, "a cordoned node, a node that is not any more, and one that is gone", func(t *testing.T) {
+		client := fake.NewClientset()
+		var said []string
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			done <- agent.WatchNode(ctx, client, "n1", func(why string) { said = append(said, why) })
+		}()
+		synctest.Wait()
+		nodes := client.CoreV1().Nodes()
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{Unschedulable: true}}
+		_, err := nodes.Create(ctx, node, metav1.CreateOptions{})
+		must(t, err)
+		synctest.Wait()
+		node.Spec.Unschedulable = false
+		_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
+		must(t, err)
+		synctest.Wait()
+		node.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeOutOfService}}
+		_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
+		must(t, err)
+		synctest.Wait()
+		must(t, nodes.Delete(ctx, "n1", metav1.DeleteOptions{}))
+		synctest.Wait()
+		cancel()
+		must(t, <-done)
+		if d := cmp.Diff([]string{"cordoned", "", "tainted node.kubernetes.io/out-of-service", ""}, said); d != "" {
+			t.Error(d)
+		}
+	})
+}
