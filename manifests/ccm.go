@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"cmp"
+	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,8 @@ type CCM struct {
 	// Args are added behind the flags that are always given.
 	Args []string
 	Env  []EnvVar
+	// CloudProvider is the vendor whose cloud it is, as --cloud-provider takes it; its rights let Nodes be initialized and removed. Empty means pools.
+	CloudProvider string
 	// ConfigMap is the name of the pools' ConfigMap, ConfigMapNamespace where it is; empty means kubevip in [DefaultNamespace].
 	ConfigMap, ConfigMapNamespace string
 	// CloudConfig is the name of the Secret with the cloud's configuration under key cloud-sa.json: a vendor's token, rules for BGP. It
@@ -46,6 +49,12 @@ func CloudControllerManager(c CCM) ([]byte, error) {
 	c.Namespace = cmp.Or(c.Namespace, DefaultNamespace)
 	c.ConfigMap = cmp.Or(c.ConfigMap, "kubevip")
 	c.ConfigMapNamespace = cmp.Or(c.ConfigMapNamespace, DefaultNamespace)
+	switch {
+	case c.vendor() && c.CloudConfig == "":
+		return nil, fmt.Errorf("cloud provider %s: name the Secret with its configuration", c.CloudProvider)
+	case c.vendor() && len(c.Pools) > 0:
+		return nil, fmt.Errorf("cloud provider %s: addresses come from its API, not from pools", c.CloudProvider)
+	}
 	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: ccmServiceAccount, Namespace: c.Namespace}
 	objects := []any{
 		serviceAccount(ccmServiceAccount, c.Namespace),
@@ -57,7 +66,9 @@ func CloudControllerManager(c CCM) ([]byte, error) {
 		binding(ccmServiceAccount, c.Namespace, ccmServiceAccount, "Role", subject),
 	}
 	objects = append(objects, c.secretRoles(subject)...)
-	objects = append(objects, c.configRole(subject)...)
+	if !c.vendor() {
+		objects = append(objects, c.configRole(subject)...)
+	}
 	objects = append(objects, c.deployment())
 	if len(c.Pools) > 0 {
 		objects = append(objects, &corev1.ConfigMap{
@@ -74,7 +85,15 @@ func (c CCM) clusterRules() []rbacv1.PolicyRule {
 	if c.CloudConfig != "" {
 		nodes.Verbs = append(nodes.Verbs, "patch")
 	}
-	return []rbacv1.PolicyRule{
+	var vendor []rbacv1.PolicyRule
+	if c.vendor() {
+		nodes.Verbs = append(nodes.Verbs, "update", "delete")
+		vendor = []rbacv1.PolicyRule{
+			rule("", "nodes/status", "patch"),
+			named(rule("", "namespaces", "get"), metav1.NamespaceSystem), // its UID is the cluster's identity
+		}
+	}
+	return append([]rbacv1.PolicyRule{
 		rule("", "services", "get", "list", "watch", "patch"),
 		nodes,
 		rule("networking.k8s.io", "servicecidrs", "get", "list", "watch"),
@@ -82,8 +101,11 @@ func (c CCM) clusterRules() []rbacv1.PolicyRule {
 		// Who may read the metrics is for the API server to say.
 		rule("authentication.k8s.io", "tokenreviews", "create"),
 		rule("authorization.k8s.io", "subjectaccessreviews", "create"),
-	}
+	}, vendor...)
 }
+
+// vendor reports whether there are instances to look after.
+func (c CCM) vendor() bool { return c.CloudProvider != "" }
 
 // configRole lets the pools be watched: a watch of one object, by name.
 func (c CCM) configRole(subject rbacv1.Subject) []any {
@@ -142,6 +164,13 @@ func (c CCM) podSpec() corev1.PodSpec {
 		},
 		Containers: []corev1.Container{c.container()},
 	}
+	if c.vendor() {
+		// Nodes have neither a pod network nor cluster DNS before they are initialized, and it is what initializes them.
+		spec.HostNetwork, spec.DNSPolicy = true, corev1.DNSDefault
+		spec.Tolerations = append(spec.Tolerations,
+			corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule})
+		spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: ccmPort}} // so that two don't land on one node
+	}
 	if c.CloudConfig != "" {
 		const volume = "cloud-sa-volume"
 		spec.Volumes = []corev1.Volume{{
@@ -155,7 +184,11 @@ func (c CCM) podSpec() corev1.PodSpec {
 
 func (c CCM) container() corev1.Container {
 	yes, no := true, false
-	args := []string{"--leader-elect-resource-name=" + ccmLease, "--leader-elect-resource-namespace=" + c.Namespace}
+	var args []string
+	if c.vendor() {
+		args = append(args, "--cloud-provider="+c.CloudProvider)
+	}
+	args = append(args, "--leader-elect-resource-name="+ccmLease, "--leader-elect-resource-namespace="+c.Namespace)
 	if c.CloudConfig != "" {
 		args = append(args, "--cloud-config="+cloudConfigFolder+"/cloud-sa.json")
 	}

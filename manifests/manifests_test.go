@@ -56,6 +56,7 @@ func TestGoldens(t *testing.T) {
 		Secrets: []manifests.Secret{{Namespace: "lb", Name: "bgp"}}, ConfigMap: "pools", ConfigMapNamespace: "lb",
 		Pools: map[string]string{"range-global": "192.0.2.100-192.0.2.199", "cidr-default": "192.0.2.200/29"},
 	}
+	metalCCM := manifests.CCM{Image: "daymark:test", CloudProvider: "equinixmetal", CloudConfig: "metal-cloud-config"}
 	for name, make := range map[string]func() ([]byte, error){
 		"pod":                     func() ([]byte, error) { return manifests.Pod(agent()) },
 		"pod-options":             func() ([]byte, error) { return manifests.Pod(more) },
@@ -67,6 +68,7 @@ func TestGoldens(t *testing.T) {
 		},
 		"rbac-narrow": func() ([]byte, error) { return manifests.RBAC(narrow) },
 		"ccm":         func() ([]byte, error) { return manifests.CloudControllerManager(ccm) },
+		"ccm-equinix": func() ([]byte, error) { return manifests.CloudControllerManager(metalCCM) },
 		"ccm-bgp":     func() ([]byte, error) { return manifests.CloudControllerManager(bgpCCM) },
 	} {
 		t.Run(name, func(t *testing.T) {

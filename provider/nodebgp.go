@@ -1,93 +1,74 @@
 package provider
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
-
-	"daymark/annotations"
 )
 
 // NodeBGPController is the name for --controllers.
 const NodeBGPController = "node-bgp-controller"
 
-// rulesPeriod is how often the file with the rules is read again.
-const rulesPeriod = 5 * time.Second
+// NodeBGPSource says which BGP annotations Nodes shall have: [NodeBGPRuleSource], or a vendor's API. It reads Nodes and writes none.
+type NodeBGPSource interface {
+	// Replay tells of every Node there is, the oldest first, before anything else is asked.
+	Replay(nodes []*corev1.Node)
+	// Run lives until ctx ends and calls wake with the Nodes whose answer may be another by now; with none, for all. It starts after Replay. A
+	// cancelled context is no error; any other end stops the process.
+	Run(ctx context.Context, wake func(nodes ...string)) error
+	// Wanted returns the annotations that a Node shall have of all that the source ever gives, at once. Nil is no answer: the Node keeps what it has.
+	// The error, which may come beside annotations, is told on the Node; with [ErrNotYet] it isn't, and the Node is asked about again.
+	Wanted(node *corev1.Node) (map[string]string, error)
+	// Gone tells that a Node is no more.
+	Gone(node string)
+	// Owns reports whether nobody but the source has business with an annotation, so that a value that somebody else left there is replaced.
+	Owns(key string) bool
+}
+
+// ErrNotYet is in the error of [NodeBGPSource.Wanted] when the answer is a moment away.
+var ErrNotYet = errors.New("not read yet")
 
 // NodeBGPOptions are the parts of [NodeBGP].
 type NodeBGPOptions struct {
-	// Client patches Nodes and reads the Secrets that rules name.
+	// Client patches Nodes.
 	Client kubernetes.Interface
 	// Nodes is the informer of all Nodes; others run it.
-	Nodes cache.SharedIndexInformer
-	// Read returns the cloud config as it is now.
-	Read   func() ([]byte, error)
+	Nodes  cache.SharedIndexInformer
+	Source NodeBGPSource
 	Events record.EventRecorder
 	Log    *slog.Logger
 }
 
-// NodeBGP is the controller that writes the BGP configuration of rules into the annotations of Nodes, one patch a Node, when a Node joins and when the rules, a
-// Secret or the Node change. It removes what it wrote and no rule says any more, and never what somebody else wrote. One goroutine decides.
+// NodeBGP is the controller that writes BGP configuration into the annotations of Nodes, one patch a Node, when a Node joins or changes and when the source says
+// so. It removes what it wrote and the source wants no more, and never what somebody else wrote. One goroutine decides.
 type NodeBGP struct {
 	NodeBGPOptions
 	lister corelisters.NodeLister
-	queue  workqueue.TypedRateLimitingInterface[string] // Nodes, and everything as ""
-
-	// The fields below belong to the goroutine of Run.
-	rules   NodeBGPRules
-	text    []byte
-	secrets map[string]*watchedSecret
-	asns    *asns
-	told    map[string]string // by Node
-	wrong   string            // what the file's last fault was
+	queue  workqueue.TypedRateLimitingInterface[string] // Nodes
+	told   map[string]string                            // by Node; belongs to the goroutine of Run
 }
 
-// watchedSecret is the informer of one Secret.
-type watchedSecret struct {
-	factory  informers.SharedInformerFactory
-	informer cache.SharedIndexInformer
-	stop     context.CancelFunc
-}
-
-func (s *watchedSecret) end() {
-	s.stop()
-	s.factory.Shutdown()
-}
-
-// errNotRead is when a Secret was not read yet.
-var errNotRead = errors.New("not read yet")
-
-// NewNodeBGP returns a controller that does nothing before Run. Rules that can't be read or parsed are an error.
-func NewNodeBGP(o NodeBGPOptions) (*NodeBGP, error) {
-	c := &NodeBGP{
-		NodeBGPOptions: o, lister: corelisters.NewNodeLister(o.Nodes.GetIndexer()), secrets: map[string]*watchedSecret{}, asns: newASNs(), told: map[string]string{},
+// NewNodeBGP returns a controller that does nothing before Run.
+func NewNodeBGP(o NodeBGPOptions) *NodeBGP {
+	return &NodeBGP{
+		NodeBGPOptions: o, lister: corelisters.NewNodeLister(o.Nodes.GetIndexer()), told: map[string]string{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff), workqueue.TypedRateLimitingQueueConfig[string]{Name: "node-bgp"}),
 	}
-	text, err := o.Read()
-	if err != nil {
-		return nil, fmt.Errorf("reading the rules of BGP for Nodes: %w", err)
-	}
-	c.rules, err = ParseNodeBGPRules(text)
-	c.text = text
-	return c, err
 }
 
 // Run serves until ctx ends.
@@ -104,16 +85,38 @@ func (c *NodeBGP) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
 		return nil
 	}
-	c.takeOver()
-	stop := context.AfterFunc(ctx, c.queue.ShutDown)
-	defer stop()
-	c.queue.Add("")
-	for c.next(ctx) {
-	}
-	for _, s := range c.secrets {
-		s.end()
+	c.Source.Replay(c.nodes())
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error {
+		<-ctx.Done()
+		c.queue.ShutDown()
+		return nil
+	})
+	tasks.Go(func() error { return c.Source.Run(ctx, c.wake) })
+	tasks.Go(func() error {
+		for c.next(ctx) {
+		}
+		return nil
+	})
+	if err := tasks.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
 	}
 	return nil
+}
+
+// nodes returns the Nodes, the oldest first.
+func (c *NodeBGP) nodes() []*corev1.Node {
+	nodes := make([]*corev1.Node, 0, 64)
+	for _, obj := range c.Nodes.GetIndexer().List() {
+		nodes = append(nodes, obj.(*corev1.Node))
+	}
+	slices.SortFunc(nodes, func(a, b *corev1.Node) int {
+		if d := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return nodes
 }
 
 func (c *NodeBGP) changed(obj any) {
@@ -125,24 +128,15 @@ func (c *NodeBGP) changed(obj any) {
 	}
 }
 
-// takeOver learns the numbers that Nodes have, the older Node first, so that of two with one number the newer draws anew.
-func (c *NodeBGP) takeOver() {
-	nodes := make([]*corev1.Node, 0, 64)
-	for _, obj := range c.Nodes.GetIndexer().List() {
-		nodes = append(nodes, obj.(*corev1.Node))
+// wake queues Nodes, or all.
+func (c *NodeBGP) wake(names ...string) {
+	if len(names) == 0 {
+		for _, node := range c.nodes() {
+			names = append(names, node.Name)
+		}
 	}
-	slices.SortFunc(nodes, func(a, b *corev1.Node) int {
-		if d := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	for _, node := range nodes {
-		if rule, ok := c.rules.ruleOf(node.Labels); ok && rule.draws() {
-			if asn, ok := writtenASN(c.rules.Prefix, node); ok {
-				c.asns.claim(node.Name, asn)
-			}
-		}
+	for _, name := range names {
+		c.queue.Add(name)
 	}
 }
 
@@ -152,11 +146,6 @@ func (c *NodeBGP) next(ctx context.Context) bool {
 		return false
 	}
 	defer c.queue.Done(name)
-	if name == "" {
-		c.reload(ctx)
-		c.queue.AddAfter("", rulesPeriod)
-		return true
-	}
 	if err := c.sync(ctx, name); err != nil && ctx.Err() == nil {
 		c.Log.Warn("BGP annotations not written; trying again", "node", name, "err", err)
 		c.queue.AddRateLimited(name)
@@ -166,57 +155,30 @@ func (c *NodeBGP) next(ctx context.Context) bool {
 	return true
 }
 
-// reload reads the rules again. After a fault the last good ones stay in force.
-func (c *NodeBGP) reload(ctx context.Context) {
-	text, err := c.Read()
-	if err == nil && !bytes.Equal(text, c.text) {
-		var rules NodeBGPRules
-		if rules, err = ParseNodeBGPRules(text); err == nil {
-			c.rules, c.text = rules, text
-			c.Log.Info("rules of BGP for Nodes changed", "rules", len(rules.Rules))
-			c.all()
-		}
-	}
-	switch {
-	case err == nil:
-		c.wrong = ""
-	case c.wrong != err.Error():
-		c.wrong = err.Error()
-		c.Log.Error("rules of BGP for Nodes can't be used; the last good ones stay in force", "err", err)
-	}
-	c.watchSecrets(ctx)
-}
-
-func (c *NodeBGP) all() {
-	for _, obj := range c.Nodes.GetIndexer().List() {
-		c.queue.Add(obj.(*corev1.Node).Name)
-	}
-}
-
-// sync gives one Node what its rule says.
+// sync gives one Node what the source says.
 func (c *NodeBGP) sync(ctx context.Context, name string) error {
 	node, err := c.lister.Get(name)
 	if apierrors.IsNotFound(err) {
-		c.asns.release(name)
+		c.Source.Gone(name)
 		delete(c.told, name)
 		for waiting := range c.told {
-			c.queue.Add(waiting) // for its number, perhaps
+			c.queue.Add(waiting) // for what that Node had, perhaps
 		}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	want, problem := c.wanted(node)
-	if errors.Is(problem, errNotRead) {
-		c.queue.AddAfter(name, time.Second)
+	want, problem := c.Source.Wanted(node)
+	if errors.Is(problem, ErrNotYet) {
+		c.queue.AddAfter(name, askAgain)
 		return nil
 	}
-	if want == nil && problem != nil {
+	if want == nil {
 		c.tell(node, problem) // what it has stays
 		return nil
 	}
-	patch, foreign := nodePatch(node, want)
+	patch, foreign := nodePatch(node, want, c.Source.Owns)
 	c.tell(node, errors.Join(problem, foreign))
 	if patch == nil {
 		return nil
@@ -228,28 +190,6 @@ func (c *NodeBGP) sync(ctx context.Context, name string) error {
 		c.Log.Info("BGP annotations written", "node", name, "keys", len(want))
 	}
 	return err
-}
-
-// wanted returns the annotations that a Node shall have; nil with an error when that can't be said now, and the Node keeps what it has.
-func (c *NodeBGP) wanted(node *corev1.Node) (map[string]string, error) {
-	rule, ok := c.rules.ruleOf(node.Labels)
-	if !ok {
-		c.asns.release(node.Name)
-		return map[string]string{}, nil
-	}
-	asn := rule.FirstASN
-	if rule.draws() {
-		if asn, ok = c.asns.draw(node.Name, rule.FirstASN, rule.LastASN); !ok {
-			return nil, fmt.Errorf("rule %s: every AS number from %d to %d is taken", rule.Name, rule.FirstASN, rule.LastASN)
-		}
-	} else {
-		c.asns.release(node.Name)
-	}
-	password, err := c.password(rule.Secret)
-	if err != nil {
-		return nil, fmt.Errorf("rule %s: %w", rule.Name, err)
-	}
-	return nodeBGPOf(c.rules.Prefix, node, rule, asn, password)
 }
 
 // tell tells on the Node what is wrong, once.
@@ -264,62 +204,4 @@ func (c *NodeBGP) tell(node *corev1.Node, problem error) {
 	c.told[node.Name] = problem.Error()
 	c.Events.Event(node, corev1.EventTypeWarning, "BGPNotConfigured", problem.Error())
 	c.Log.Warn("BGP annotations", "node", node.Name, "err", problem)
-}
-
-// secretPassword is the key of the Secret.
-const secretPassword = "password"
-
-func (c *NodeBGP) password(secret string) (string, error) {
-	if secret == "" {
-		return "", nil
-	}
-	watched := c.secrets[secret]
-	if watched == nil || !watched.informer.HasSynced() {
-		return "", fmt.Errorf("reading Secret %s: %w", secret, errNotRead)
-	}
-	obj, exists, err := watched.informer.GetStore().GetByKey(secret)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("reading Secret %s: %w", secret, err)
-	case !exists:
-		return "", fmt.Errorf("there is no Secret %s", secret)
-	}
-	text := bytes.TrimRight(obj.(*corev1.Secret).Data[secretPassword], "\r\n")
-	if len(text) == 0 || len(text) > annotations.MaxPassword {
-		return "", fmt.Errorf("no password in Secret %s: want one of 1 to %d bytes under the key %s", secret, annotations.MaxPassword, secretPassword)
-	}
-	return string(text), nil
-}
-
-// watchSecrets watches the Secrets that the rules name, each by its name, and no others.
-func (c *NodeBGP) watchSecrets(ctx context.Context) {
-	names := c.rules.secrets()
-	for name, s := range c.secrets {
-		if !slices.Contains(names, name) {
-			s.end()
-			delete(c.secrets, name)
-		}
-	}
-	for _, full := range names {
-		if c.secrets[full] != nil {
-			continue
-		}
-		namespace, name, _ := strings.Cut(full, "/")
-		factory := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithNamespace(namespace),
-			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-				o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
-			}))
-		informer := factory.Core().V1().Secrets().Informer()
-		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { c.all() },
-			UpdateFunc: func(any, any) { c.all() },
-			DeleteFunc: func(any) { c.all() },
-		}); err != nil {
-			c.Log.Warn("not watching a Secret", "secret", full, "err", err)
-			continue
-		}
-		watchCtx, stop := context.WithCancel(ctx)
-		c.secrets[full] = &watchedSecret{factory: factory, informer: informer, stop: stop}
-		factory.StartWithContext(watchCtx)
-	}
 }

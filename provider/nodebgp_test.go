@@ -83,13 +83,14 @@ func (r *rack) create(n *corev1.Node) {
 func (r *rack) run() (stop func()) {
 	r.t.Helper()
 	factory := informers.NewSharedInformerFactory(r.client, 0)
-	c, err := provider.NewNodeBGP(provider.NodeBGPOptions{
-		Client: r.client, Nodes: factory.Core().V1().Nodes().Informer(), Read: func() ([]byte, error) { return []byte(r.rules.Load().(string)), nil },
-		Events: r.events, Log: slog.New(slog.DiscardHandler),
-	})
+	log := slog.New(slog.DiscardHandler)
+	source, err := provider.NewNodeBGPRuleSource(r.client, func() ([]byte, error) { return []byte(r.rules.Load().(string)), nil }, log)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	c := provider.NewNodeBGP(provider.NodeBGPOptions{
+		Client: r.client, Nodes: factory.Core().V1().Nodes().Informer(), Source: source, Events: r.events, Log: log,
+	})
 	ctx, cancel := context.WithCancel(r.t.Context())
 	factory.StartWithContext(ctx)
 	done := make(chan error, 1)

@@ -60,15 +60,15 @@ func ownedKeys(node *corev1.Node) []string {
 var errForeign = errors.New("written by somebody else")
 
 // nodePatch returns the merge patch that gives node the annotations want, and no others of ours; nil when nothing changes. It holds for the version of the Node
-// that was looked at. Keys that others wrote are neither changed nor removed.
-func nodePatch(node *corev1.Node, want map[string]string) ([]byte, error) {
+// that was looked at. Keys that others wrote are neither changed nor removed, save wanted ones that they had no business with, as owns says.
+func nodePatch(node *corev1.Node, want map[string]string, owns func(key string) bool) ([]byte, error) {
 	owned := ownedKeys(node)
 	change := map[string]any{}
 	var record []string
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		have, exists := node.Annotations[key]
-		ours := slices.Contains(owned, key)
+		ours := slices.Contains(owned, key) || owns(key)
 		if exists && !ours {
 			if have != want[key] {
 				errs = append(errs, fmt.Errorf("annotation %s: %w", key, errForeign))

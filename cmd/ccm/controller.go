@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
 	cloudprovider "k8s.io/cloud-provider"
@@ -17,9 +20,10 @@ import (
 	"k8s.io/klog/v2"
 
 	"daymark/provider"
+	"daymark/provider/equinix"
 )
 
-// The cloud providers, and the names under which older manifests ask for the first.
+// The cloud without a vendor, and the name under which older manifests ask for it.
 const (
 	cloudPools       = "kube-vip"
 	cloudPoolsLegacy = "kubevip"
@@ -36,7 +40,7 @@ const (
 )
 
 // newController returns the framework's command with our controllers in it.
-func newController(s *settings) (*cobra.Command, error) {
+func newController(s *settings, getenv func(string) string) (*cobra.Command, error) {
 	opts, err := options.NewCloudControllerManagerOptions()
 	if err != nil {
 		return nil, fmt.Errorf("reading the framework's defaults: %w", err)
@@ -49,13 +53,13 @@ func newController(s *settings) (*cobra.Command, error) {
 	opts.Generic.ClientConnection.Burst = defaultBurst
 	opts.ServiceController.ConcurrentServiceSyncs = defaultWorkers
 
-	w := &wiring{settings: s}
+	w := &wiring{settings: s, getenv: getenv}
 	constructors := map[string]app.ControllerInitFuncConstructor{
 		names.ServiceLBController: {InitContext: app.ControllerInitContext{ClientName: "service-controller"}, Constructor: w.construct},
 		classController:           {InitContext: app.ControllerInitContext{ClientName: "service-controller"}, Constructor: w.construct},
 	}
 	constructors[provider.NodeBGPController] = app.ControllerInitFuncConstructor{
-		InitContext: app.ControllerInitContext{ClientName: provider.NodeBGPController}, Constructor: constructNodeBGP,
+		InitContext: app.ControllerInitContext{ClientName: provider.NodeBGPController}, Constructor: w.constructNodeBGP,
 	}
 	for _, name := range []string{names.CloudNodeController, names.CloudNodeLifecycleController} {
 		constructors[name] = app.DefaultInitFuncConstructors[name]
@@ -69,23 +73,40 @@ func newController(s *settings) (*cobra.Command, error) {
 	return command, nil
 }
 
-// cloud returns the cloud that --cloud-provider names, and puts the fence into the transport of every client made from now on.
+// cloud returns the cloud that --cloud-provider names, and puts the fence into the transport of every client made from now on. What can't work ends the process.
 func (w *wiring) cloud(c *config.CompletedConfig) cloudprovider.Interface {
-	switch name := c.ComponentConfig.KubeCloudShared.CloudProvider.Name; name {
+	fail := func(err error) {
+		klog.Flush()
+		fmt.Fprintln(os.Stderr, "ccm:", err)
+		os.Exit(1)
+	}
+	cloud := &provider.Cloud{Name: cloudPools}
+	switch chosen := c.ComponentConfig.KubeCloudShared.CloudProvider; chosen.Name {
 	case cloudPools, cloudPoolsLegacy:
+	case equinix.ProviderName:
+		var err error
+		if w.metal, err = newMetal(chosen.CloudConfigFile, w.getenv); err != nil {
+			fail(err)
+		}
+		if err := w.metal.check(context.Background(), slog.New(logr.ToSlogHandler(klog.Background()))); err != nil {
+			fail(fmt.Errorf("asking the Equinix Metal API: %w", err))
+		}
+		cloud.Name, cloud.Nodes = equinix.ProviderName, w.metal.instances
 	default:
-		klog.ErrorS(nil, "Unknown cloud provider", "flag", "--cloud-provider", "value", name, "known", []string{cloudPools})
-		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
+		fail(fmt.Errorf("--cloud-provider=%s: use %s or %s", chosen.Name, cloudPools, equinix.ProviderName))
 	}
 	if le := c.ComponentConfig.Generic.LeaderElection; le.LeaderElect {
 		c.Kubeconfig.Wrap(provider.NewFence(le.ResourceNamespace, le.ResourceName, le.RenewDeadline.Duration).Wrap)
 	}
-	return &provider.Cloud{Name: cloudPools}
+	return cloud
 }
 
 // construct returns the function that starts the controller. Two names lead here, for two kinds of Services; the first that starts, starts it for both.
 func (w *wiring) construct(_ app.ControllerInitContext, c *config.CompletedConfig, _ cloudprovider.Interface) app.InitFunc {
 	return func(ctx context.Context, _ controllermanager.ControllerContext) (controller.Interface, bool, error) {
+		if w.metal != nil && w.metal.config.LoadBalancer == equinix.NoLoadBalancer {
+			return nil, false, nil
+		}
 		enabled := func(name string) bool {
 			return controllermanager.IsControllerEnabled(name, app.ControllersDisabledByDefault, c.ComponentConfig.Generic.Controllers)
 		}

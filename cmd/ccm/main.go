@@ -50,7 +50,7 @@ func newCommand(getenv func(string) string) (*cobra.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := newController(&settings)
+	root, err := newController(&settings, getenv)
 	if err != nil {
 		return nil, err
 	}

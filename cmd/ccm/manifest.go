@@ -8,18 +8,27 @@ import (
 
 	"daymark/annotations"
 	"daymark/manifests"
+	"daymark/provider/equinix"
 )
 
 // newManifestCommand prints the objects that run this program with the settings of its flags and environment.
 func newManifestCommand(s *settings) *cobra.Command {
 	c := manifests.CCM{}
+	var provider string
 	var pools, secrets []string
 	cmd := &cobra.Command{
 		Use:   "manifest [flags] [-- flag...]",
 		Short: "Print the Kubernetes objects that run the cloud-controller-manager; what stands behind -- becomes its flags",
 		Example: `  ccm manifest --pool range-global=192.0.2.100-192.0.2.199 | kubectl apply -f -
-  ccm manifest --cloud-config-secret metal-cloud-config -- --v=2`,
+  ccm manifest --cloud-provider equinixmetal --cloud-config-secret metal-cloud-config -- --v=2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch provider {
+			case cloudPools, cloudPoolsLegacy:
+			case equinix.ProviderName:
+				c.CloudProvider = provider
+			default:
+				return fmt.Errorf("--cloud-provider=%s: use %s or %s", provider, cloudPools, equinix.ProviderName)
+			}
 			c.Args, c.Env = args, s.environment()
 			c.ConfigMap, c.ConfigMapNamespace = s.ConfigMap, s.Namespace
 			c.Pools = map[string]string{}
@@ -50,6 +59,7 @@ func newManifestCommand(s *settings) *cobra.Command {
 	flags.StringVar(&c.Image, "image", "daymark:latest", "Image of the program, with its tag.")
 	flags.StringVar(&c.Namespace, "namespace", manifests.DefaultNamespace, "Namespace that it runs in.")
 	flags.Int32Var(&c.Replicas, "replicas", 2, "How many run; one works, the others stand by.")
+	flags.StringVar(&provider, "cloud-provider", cloudPools, "Where addresses come from: "+cloudPools+" (pools) or "+equinix.ProviderName+".")
 	flags.StringVar(&c.CloudConfig, "cloud-config-secret", "", "Secret with the cloud's configuration under key cloud-sa.json.")
 	flags.StringArrayVar(&secrets, "secret", nil, "Secret namespace/name that the program may read, such as a BGP password; may be repeated.")
 	flags.StringArrayVar(&pools, "pool", nil, "Line key=value of the ConfigMap with the pools; may be repeated. Without one the ConfigMap isn't printed.")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	v1core "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -20,28 +21,24 @@ import (
 	"daymark/provider"
 )
 
-// constructNodeBGP returns the function that starts the controller of BGP in Node annotations, where there is a cloud config that may have rules for it.
-func constructNodeBGP(_ app.ControllerInitContext, c *config.CompletedConfig, _ cloudprovider.Interface) app.InitFunc {
+// constructNodeBGP returns the function that starts the controller of BGP in Node annotations: from the vendor's API, or from the rules in the cloud config, if there is one.
+func (w *wiring) constructNodeBGP(_ app.ControllerInitContext, c *config.CompletedConfig, _ cloudprovider.Interface) app.InitFunc {
 	return func(ctx context.Context, _ controllermanager.ControllerContext) (controller.Interface, bool, error) {
-		file := c.ComponentConfig.KubeCloudShared.CloudProvider.CloudConfigFile
-		if file == "" {
-			return nil, false, nil
-		}
 		log := slog.New(logr.ToSlogHandler(klog.Background()))
 		client, err := clientFor(c.Kubeconfig, provider.NodeBGPController)
 		if err != nil {
 			return nil, false, err
 		}
-		events := record.NewBroadcaster(record.WithContext(ctx))
-		controller, err := provider.NewNodeBGP(provider.NodeBGPOptions{
-			Client: client, Nodes: c.SharedInformers.Core().V1().Nodes().Informer(),
-			Read:   func() ([]byte, error) { return os.ReadFile(file) },
-			Events: events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: provider.NodeBGPController}), Log: log,
-		})
-		if err != nil {
+		source, err := w.nodeBGPSource(c, client, log)
+		if source == nil || err != nil {
 			return nil, false, err
 		}
+		events := record.NewBroadcaster(record.WithContext(ctx))
 		events.StartRecordingToSink(&v1core.EventSinkImpl{Interface: c.Client.CoreV1().Events("")})
+		controller := provider.NewNodeBGP(provider.NodeBGPOptions{
+			Client: client, Nodes: c.SharedInformers.Core().V1().Nodes().Informer(), Source: source,
+			Events: events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: provider.NodeBGPController}), Log: log,
+		})
 		go func() {
 			defer events.Shutdown()
 			if err := controller.Run(ctx); err != nil {
@@ -51,4 +48,16 @@ func constructNodeBGP(_ app.ControllerInitContext, c *config.CompletedConfig, _ 
 		}()
 		return nil, true, nil
 	}
+}
+
+// nodeBGPSource returns nil where nothing says what Nodes shall have.
+func (w *wiring) nodeBGPSource(c *config.CompletedConfig, client kubernetes.Interface, log *slog.Logger) (provider.NodeBGPSource, error) {
+	if w.metal != nil {
+		return w.metal.nodeBGP(log), nil
+	}
+	file := c.ComponentConfig.KubeCloudShared.CloudProvider.CloudConfigFile
+	if file == "" {
+		return nil, nil
+	}
+	return provider.NewNodeBGPRuleSource(client, func() ([]byte, error) { return os.ReadFile(file) }, log)
 }

@@ -31,6 +31,8 @@ import (
 // wiring puts the parts together once, when this process has become the leader.
 type wiring struct {
 	settings *settings
+	getenv   func(string) string
+	metal    *metal // nil for another cloud
 	once     sync.Once
 	err      error
 }
@@ -47,6 +49,9 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	recorder := events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: provider.FieldManager})
 
 	managers := []string{provider.FieldManager}
+	if w.metal != nil {
+		managers = append(managers, equinixFieldManager)
+	}
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
 		informers.WithTransform(provider.Trim(managers)), informers.WithTweakListOptions(consistent))
 	services := factory.Core().V1().Services().Informer()
@@ -58,12 +63,19 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	if err != nil {
 		return err
 	}
-	source := provider.NewPools(provider.PoolsOptions{
-		Client: client, Namespace: w.settings.Namespace, Name: w.settings.ConfigMap,
-		Nodes: nodes, ServiceCIDRs: serviceCIDRs, Exclude: apiServer(c.Kubeconfig),
-		Services: corelisters.NewServiceLister(services.GetIndexer()),
-		Events:   recorder, Metrics: provider.NewPoolMetrics(legacyregistry.Registerer()), Log: log,
-	})
+	var source provider.Source
+	if w.metal != nil {
+		if source, err = w.metal.addresses(ctx, client, log); err != nil {
+			return err
+		}
+	} else {
+		source = provider.NewPools(provider.PoolsOptions{
+			Client: client, Namespace: w.settings.Namespace, Name: w.settings.ConfigMap,
+			Nodes: nodes, ServiceCIDRs: serviceCIDRs, Exclude: apiServer(c.Kubeconfig),
+			Services: corelisters.NewServiceLister(services.GetIndexer()),
+			Events:   recorder, Metrics: provider.NewPoolMetrics(legacyregistry.Registerer()), Log: log,
+		})
+	}
 	o := provider.Options{
 		Client: client, Services: services, Source: source, Unclassed: unclassed, Managers: managers,
 		Workers: int(c.ComponentConfig.ServiceController.ConcurrentServiceSyncs),

@@ -45,6 +45,7 @@ var (
 	ErrRefused      = errors.New("refused by the API")       // 422: quota, payment, wrong parameter
 	ErrExists       = errors.New("exists already")           // 422 that says so
 	ErrUnavailable  = errors.New("the API is unavailable")   // transport errors, 429 and 5xx after retries
+	ErrNoProject    = errors.New("there is no such project, or the token may not see it")
 )
 
 // Family is an address family in the API's words.

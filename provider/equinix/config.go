@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"daymark/annotations"
@@ -36,6 +38,8 @@ type Config struct {
 	LoadBalancer LoadBalancer
 	// Keys are the names of the Node annotations; see [Keys].
 	Keys Keys
+	// EIPMetroKey and EIPFacilityKey are the annotations by which a Service says where its address is bought, when neither Metro nor Facility do.
+	EIPMetroKey, EIPFacilityKey string
 }
 
 // LoadBalancer is what announces the addresses of Services.
@@ -54,12 +58,20 @@ type Keys struct {
 	LocalASN, PeerASN, PeerIP, SrcIP, Password, NetworkIPv4Private string
 }
 
+// bgp returns the keys in the words of package annotations. The CCM 3.x has none for multihop; it stands beside the key of the peer's address.
+func (k Keys) bgp() annotations.NodeKeys {
+	out := annotations.NodeKeys{NodeASN: k.LocalASN, SourceIP: k.SrcIP, PeerASN: k.PeerASN, PeerIP: k.PeerIP, Password: k.Password}
+	if before, ok := strings.CutSuffix(k.PeerIP, annotations.PeerIP); ok {
+		out.Multihop = before + annotations.PeerMultihop
+	}
+	return out
+}
+
 // DefaultKeys are the keys of the Equinix CCM from 3.3 on.
 func DefaultKeys() Keys {
-	indexed := func(key string) string { return annotations.EquinixPrefix + "/bgp-peers-{{n}}-" + key }
+	k := annotations.Indexed.Keys(annotations.EquinixPrefix)
 	return Keys{
-		LocalASN: indexed(annotations.NodeASN), PeerASN: indexed(annotations.PeerASN), PeerIP: indexed(annotations.PeerIP),
-		SrcIP: indexed(annotations.SourceIP), Password: indexed(annotations.BGPPassword),
+		LocalASN: k.NodeASN, PeerASN: k.PeerASN, PeerIP: k.PeerIP, SrcIP: k.SourceIP, Password: k.Password,
 		NetworkIPv4Private: annotations.EquinixPrefix + "/network-4-private",
 	}
 }
@@ -76,6 +88,7 @@ func settings() []setting {
 	}
 	return []setting{
 		{"apiKey", "METAL_API_KEY", text(func(c *Config) *string { return &c.Client.Token })},
+		{"apiKeyFile", "METAL_API_KEY_FILE", setTokenFile},
 		{"projectId", "METAL_PROJECT_ID", text(func(c *Config) *string { return &c.Client.Project })},
 		{"base-url", "", text(func(c *Config) *string { return &c.Client.BaseURL })},
 		{"metro", "METAL_METRO_NAME", text(func(c *Config) *string { return &c.Metro })},
@@ -93,13 +106,16 @@ func settings() []setting {
 		{"annotationSrcIP", "METAL_ANNOTATION_SRC_IP", text(func(c *Config) *string { return &c.Keys.SrcIP })},
 		{"annotationBGPPass", "METAL_ANNOTATION_BGP_PASS", text(func(c *Config) *string { return &c.Keys.Password })},
 		{"annotationNetworkIPv4Private", "METAL_ANNOTATION_NETWORK_IPV4_PRIVATE", text(func(c *Config) *string { return &c.Keys.NetworkIPv4Private })},
+		{"annotationEIPMetro", "METAL_ANNOTATION_EIP_METRO", text(func(c *Config) *string { return &c.EIPMetroKey })},
+		{"annotationEIPFacility", "METAL_ANNOTATION_EIP_FACILITY", text(func(c *Config) *string { return &c.EIPFacilityKey })},
+		{"loadBalancerID", "METAL_LOAD_BALANCER_ID", setLoadBalancerID},
 	}
 }
 
 // ParseConfig reads the file's text, JSON or YAML (keys match without regard to case, as they always did), and the environment,
 // which beats it. Every wrong or unknown key is reported in one error, by name; the values of apiKey and bgpPass are in none.
 func ParseConfig(file []byte, getenv func(string) string) (Config, error) {
-	c := Config{LocalASN: 65000, Keys: DefaultKeys(), BGPNodes: labels.Everything()}
+	c := Config{LocalASN: 65000, Keys: DefaultKeys(), BGPNodes: labels.Everything(), EIPMetroKey: EIPMetro, EIPFacilityKey: EIPFacility}
 	values, errs := readFile(file)
 	for _, s := range settings() {
 		source, v := "key "+s.key, values[strings.ToLower(s.key)]
@@ -117,8 +133,8 @@ func ParseConfig(file []byte, getenv func(string) string) (Config, error) {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		errs = append(errs, fmt.Errorf("key %s: unknown; known are %s", key, knownKeys()))
 	}
-	if c.Metro == "" && c.Facility == "" {
-		errs = append(errs, errors.New("key metro: not set; it says where addresses are bought (METAL_METRO_NAME)"))
+	if len(c.BGPPassword) > annotations.MaxPassword {
+		errs = append(errs, fmt.Errorf("key bgpPass: longer than %d bytes", annotations.MaxPassword))
 	}
 	_, err := NewClient(c.Client)
 	return c, errors.Join(append(errs, err, c.Keys.validate())...)
@@ -156,6 +172,23 @@ func knownKeys() string {
 		keys = append(keys, s.key)
 	}
 	return strings.Join(keys, ", ")
+}
+
+// setTokenFile reads the token alone from a file, such as a Secret's key, so that it needn't stand among the rest.
+func setTokenFile(c *Config, v string) error {
+	if c.Client.Token != "" {
+		return errors.New("apiKey (METAL_API_KEY) is set too; use one of them")
+	}
+	token, err := os.ReadFile(v)
+	if err != nil {
+		return fmt.Errorf("reading the token: %w", err)
+	}
+	c.Client.Token = strings.TrimSpace(string(token))
+	return nil
+}
+
+func setLoadBalancerID(*Config, string) error {
+	return errors.New("the vendor's managed load balancer is not supported; use eipTag for the control plane")
 }
 
 func setASN(c *Config, v string) error {
@@ -203,15 +236,12 @@ func setLoadBalancer(c *Config, v string) error {
 }
 
 func (k Keys) validate() error {
-	indexed := 0
-	all := []string{k.LocalASN, k.PeerASN, k.PeerIP, k.SrcIP, k.Password}
-	for _, key := range all {
-		if strings.Contains(key, "{{n}}") {
-			indexed++
+	var errs []error
+	for _, key := range []string{k.LocalASN, k.PeerASN, k.PeerIP, k.SrcIP, k.Password, k.NetworkIPv4Private} {
+		for _, problem := range validation.IsQualifiedName(strings.ReplaceAll(key, annotations.IndexMark, "0")) {
+			errs = append(errs, fmt.Errorf("annotation key %q: %s", key, problem))
 		}
 	}
-	if indexed != 0 && indexed != len(all) {
-		return fmt.Errorf("annotation keys: {{n}} must stand in all of %s, or in none", strings.Join(all, ", "))
-	}
-	return nil
+	_, err := k.bgp().Indexed()
+	return errors.Join(append(errs, err)...)
 }

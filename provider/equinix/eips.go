@@ -19,6 +19,12 @@ import (
 // "private_ipv4". A Service that has its address keeps it.
 const EIPType = "metal.equinix.com/eip-type"
 
+// Annotations by which a Service says where its address is bought, unless the configuration does; those of the Equinix CCM.
+const (
+	EIPMetro    = "metal.equinix.com/eip-metro"
+	EIPFacility = "metal.equinix.com/eip-facility"
+)
+
 // EIPs are elastic addresses as the source of Services' addresses: one is bought for each Service and given back when the Service is
 // gone. Which Service an address belongs to is in its tags at the API, nowhere else: a crash loses nothing, and nothing is bought twice.
 //

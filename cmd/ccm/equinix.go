@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"daymark/provider"
+	"daymark/provider/equinix"
+)
+
+// equinixFieldManager is the name under which the API server booked what the Equinix CCM 3.x wrote: its program's.
+const equinixFieldManager = "cloud-provider-equinix-metal"
+
+// checkTimeout bounds the first call, so that an API that is away doesn't hold up the start.
+const checkTimeout = 10 * time.Second
+
+// metal is Equinix Metal as a cloud: its configuration, and the parts that several controllers share.
+type metal struct {
+	config    equinix.Config
+	client    *equinix.Client
+	devices   *equinix.Devices
+	instances *equinix.Instances
+}
+
+// newMetal reads the cloud config, "" for none, and the environment. The error names everything wrong, and never shows a secret.
+func newMetal(file string, getenv func(string) string) (*metal, error) {
+	var text []byte
+	if file != "" {
+		var err error
+		if text, err = os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("reading the cloud config: %w", err)
+		}
+	}
+	config, err := equinix.ParseConfig(text, getenv)
+	if err != nil {
+		return nil, fmt.Errorf("cloud config:\n%w", err)
+	}
+	config.Client.UserAgent = "daymark-ccm"
+	client, err := equinix.NewClient(config.Client)
+	if err != nil {
+		return nil, err
+	}
+	devices := equinix.NewDevices(client)
+	return &metal{config: config, client: client, devices: devices, instances: equinix.NewInstances(client, devices)}, nil
+}
+
+// check asks the API once. A token or project that is refused is an error; an API that is away is none, since it may come back.
+func (m *metal) check(ctx context.Context, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	err := m.devices.Check(ctx)
+	switch {
+	case errors.Is(err, equinix.ErrUnauthorized), errors.Is(err, equinix.ErrNoProject), errors.Is(err, equinix.ErrRefused):
+		return err
+	case err != nil:
+		log.Warn("the API doesn't answer; going on", "err", err)
+	}
+	return nil
+}
+
+// addresses returns elastic addresses as the source, for the cluster that the namespace kube-system identifies.
+func (m *metal) addresses(ctx context.Context, client kubernetes.Interface, log *slog.Logger) (provider.Source, error) {
+	system, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading the cluster's identity, the UID of namespace kube-system: %w", err)
+	}
+	return equinix.NewEIPs(m.client, string(system.UID), m.config.Metro, log), nil
+}
+
+// nodeBGP returns where the BGP annotations of Nodes come from.
+func (m *metal) nodeBGP(log *slog.Logger) provider.NodeBGPSource {
+	if m.config.LoadBalancer == equinix.NoLoadBalancer {
+		return equinix.NoBGP{}
+	}
+	return equinix.NewBGP(equinix.BGPOptions{
+		API: m.client, Devices: m.devices, ASN: m.config.LocalASN, Password: m.config.BGPPassword,
+		Nodes: m.config.BGPNodes, Keys: m.config.Keys, Log: log,
+	})
+}
