@@ -32,6 +32,22 @@ type Config struct {
 	switches switches
 }
 
+// Instance returns the name that marks what this agent has in the kernel: its tasks and the configured name. Two agents on one
+// node, one for the control plane and one for Services, thus leave each other's addresses alone.
+func (c Config) Instance() string {
+	var parts []string
+	if c.ControlPlane.Enabled {
+		parts = append(parts, "control-plane")
+	}
+	if c.Services.Enabled {
+		parts = append(parts, "services")
+	}
+	if c.Node.Instance != "" {
+		parts = append(parts, c.Node.Instance)
+	}
+	return strings.Join(parts, " ")
+}
+
 // Mode is how addresses are announced: exactly one for the whole agent.
 type Mode int
 
@@ -78,7 +94,7 @@ type Log struct {
 type Node struct {
 	// Name is the name of the Node object and the identity in leases.
 	Name string
-	// Instance is put behind the names of kernel objects that two agents on one host must not share; often empty.
+	// Instance tells two agents with the same tasks on one host apart; often empty. See [Config.Instance].
 	Instance string
 }
 

@@ -218,3 +218,21 @@ func TestEveryWrongValueIsReported(t *testing.T) {
 		t.Errorf("a wrong address is also called missing:\n%v", err)
 	}
 }
+
+// Two agents on one node must not take each other's addresses for their own.
+func TestInstance(t *testing.T) {
+	seen := map[string]string{}
+	for name, env := range map[string][]string{
+		"control plane": {"cp_enable=true", "address=192.0.2.1"},
+		"services":      {"svc_enable=true"},
+		"both":          {"cp_enable=true", "address=192.0.2.1", "svc_enable=true"},
+		"another":       {"svc_enable=true", "instance_name=two"},
+	} {
+		loaded := load(t, vip.Sources{Environ: append(env, "vip_arp=true", "vip_interface=eth0"), Host: bed("")})
+		instance := loaded.Config.Instance()
+		if other, again := seen[instance]; again {
+			t.Errorf("%s and %s are both %q", name, other, instance)
+		}
+		seen[instance] = name
+	}
+}

@@ -66,7 +66,7 @@ func basicSettings() []setting {
 			help:    "lowest level that is logged: -4 debug, 0 info, 4 warn, 8 error",
 			binding: bind(level(), func(c *Config) *slog.Level { return &c.Log.Level })},
 		{group: group, env: env("instance_name", "INSTANCE_NAME"), flag: "instanceName",
-			help:    "suffix for the names of nftables tables, for two agents on one host",
+			help:    "tells two agents with the same tasks on one host apart: part of the mark of their addresses",
 			binding: bind(name(), func(c *Config) *string { return &c.Node.Instance })},
 		{group: group, env: env("vip_interface"), flag: "interface", auto: "link of the default route",
 			help:    "link for VIPs; `lo` is common with BGP and routing table",
