@@ -8,7 +8,11 @@ import (
 
 // heard takes in that another host uses an address that is announced here.
 func (n *node) heard(h l2.Heard) {
-	if h.Kind != l2.Claim {
+	switch {
+	case h.Kind != l2.Claim:
+		return
+	case h.Late:
+		n.holder.Contest(h.Key, &l2.Conflict{Heard: h})
 		return
 	}
 	defended := n.lan.Defend(h.Key)

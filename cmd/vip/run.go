@@ -108,7 +108,9 @@ func (n *node) open() error {
 		scope = datapath.ScopeGlobal
 	}
 	var err error
-	n.kernel, err = datapath.Open(datapath.Config{Log: n.log, Metrics: n.metrics, LoopbackScope: scope})
+	n.kernel, err = datapath.Open(datapath.Config{
+		Log: n.log, Metrics: n.metrics, LoopbackScope: scope, Instance: n.cfg.Instance(),
+	})
 	if err != nil {
 		return fmt.Errorf("opening the kernel's addresses: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,6 +51,7 @@ type Holder struct {
 	waiters []waiter
 	states  map[vip.Key]State
 	found   []probeResult
+	others  map[vip.Key]error // addresses that were somebody else's before; see Contest
 
 	// The fields below belong to the goroutine in Run.
 	have      []vip.Address    // what was wanted and is in the kernel
@@ -59,9 +59,9 @@ type Holder struct {
 	announced []vip.Address    // what may be announced
 	swept     bool
 	probes    map[vip.Key]*probe
+	asking    int // probes that run
 	ears      map[vip.Key]ear
 	kept      map[vip.Key]time.Time // until when the kernel has what is kept without a right
-	limit     chan struct{}
 	running   sync.WaitGroup
 }
 
@@ -85,7 +85,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 		probes:  make(map[vip.Key]*probe),
 		ears:    make(map[vip.Key]ear),
 		kept:    make(map[vip.Key]time.Time),
-		limit:   make(chan struct{}, probesAtOnce),
+		others:  make(map[vip.Key]error),
 	}
 }
 
@@ -133,6 +133,15 @@ func (h *Holder) Await(ctx context.Context, version uint64) error {
 // errOver is what waiting for a holder that has ended comes to.
 const errOver = sentinel("the holder has ended")
 
+// Contest says that an address which was probed for and taken turned out to be somebody else's, as problem tells: it is let
+// go of, and asked for again later. It returns at once.
+func (h *Holder) Contest(key vip.Key, problem error) {
+	h.mu.Lock()
+	h.others[key] = problem
+	h.mu.Unlock()
+	h.poke()
+}
+
 func (h *Holder) poke() {
 	select {
 	case h.wake <- struct{}{}:
@@ -171,11 +180,12 @@ func (h *Holder) round(ctx context.Context) time.Duration {
 	h.mu.Lock()
 	version := h.version
 	wants, complete := h.mergeLocked(now)
-	found := h.found
-	h.found = nil
+	found, others := h.found, h.others
+	h.found, h.others = nil, make(map[vip.Key]error)
 	h.mu.Unlock()
 
 	h.noteProbes(found, now)
+	h.noteOthers(others, now)
 	p := h.plan(ctx, wants, now)
 	problems, removal := h.carryOut(ctx, p)
 	h.cfg.Metrics.applied(now)
@@ -286,21 +296,9 @@ func (h *Holder) believe(held []vip.Address) {
 func (h *Holder) blame(problems map[vip.Key]string, want []vip.Address, err error) {
 	for _, a := range want {
 		if !h.present[a.Key()] {
-			problems[a.Key()] = clip(oneLine(part(err, a)), 500)
+			problems[a.Key()] = clip(oneLine(vip.ErrorFor(err, a.Key())), 500)
 		}
 	}
-}
-
-// part returns the part of a joined err that is about a, err itself if there is none.
-func part(err error, a vip.Address) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			if strings.Contains(e.Error(), a.Prefix.String()) {
-				return e
-			}
-		}
-	}
-	return err
 }
 
 // finish answers those who wait for what this round made true.

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -300,6 +301,26 @@ func TestHolderProbes(t *testing.T) {
 		r.expect("kernel +192.0.2.1", "wire +192.0.2.1")
 	})
 
+	story(t, "an address whose owner answered too late is let go of, and asked for again", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.apply("a", append(fresh("192.0.2.1"), want("192.0.2.2")...)...)
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		r.expect("kernel +192.0.2.2", "wire +192.0.2.2", "kernel +192.0.2.1", "wire +192.0.2.1")
+		r.lan.setUsed("192.0.2.1", true)
+		r.Contest(addr("192.0.2.1").Key(), errors.New("used by 02:00:00:00:00:99"))
+		synctest.Wait()
+		r.expect("wire -192.0.2.1", "kernel -192.0.2.1")
+		if got, want := text(r.States()), "192.0.2.1 conflict: used by 02:00:00:00:00:99; 192.0.2.2 held"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		time.Sleep(20 * time.Second)
+		r.expect()
+		r.lan.setUsed("192.0.2.1", false)
+		time.Sleep(11 * time.Second)
+		r.expect("kernel +192.0.2.1", "wire +192.0.2.1")
+	})
+
 	story(t, "a right lost while probing leaves nothing behind", func(t *testing.T) {
 		r := newRig(t, nil)
 		r.apply("a", fresh("192.0.2.1")...)
@@ -320,8 +341,11 @@ func TestHolderProbes(t *testing.T) {
 			a.Prefix = prefixFrom(10, i)
 			w = append(w, agent.Want{Address: a})
 		}
-		began := time.Now()
+		began, before := time.Now(), runtime.NumGoroutine()
 		r.apply("a", w...)
+		if n := runtime.NumGoroutine() - before; n > 300 {
+			t.Errorf("%d goroutines for a thousand addresses", n)
+		}
 		for len(r.kernel.Held()) < 1000 {
 			time.Sleep(50 * time.Millisecond)
 		}

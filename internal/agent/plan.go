@@ -73,16 +73,19 @@ func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool
 	k := w.Key()
 	pr := h.probes[k]
 	switch {
-	case h.cfg.Prober == nil, w.Sure, w.Detached, h.present[k], pr != nil && pr.free:
+	case h.cfg.Prober == nil, w.Sure, w.Detached:
+		return false, time.Time{}, nil
+	case pr != nil && pr.lost:
+	case h.present[k], pr != nil && pr.free:
 		return false, time.Time{}, nil
 	case pr == nil:
 		pr = &probe{}
 		h.probes[k] = pr
-		h.startProbe(ctx, pr, w.Address)
-	case !pr.running && !now.Before(pr.retry):
+	}
+	if h.mayProbe(pr, now) && !(pr.lost && h.present[k]) { // as long as it is here, nobody else would answer alone
 		h.startProbe(ctx, pr, w.Address)
 	}
-	if pr.running {
+	if pr.running || !now.Before(pr.retry) {
 		return true, time.Time{}, pr.problem
 	}
 	return true, pr.retry, pr.problem

@@ -7,7 +7,7 @@ import (
 	"daymark/internal/vip"
 )
 
-// probesAtOnce bounds how many addresses are probed for at the same time.
+// probesAtOnce bounds how many addresses are probed for at the same time; the others wait for their turn, without a goroutine.
 const probesAtOnce = 256
 
 // probe is what is known about the use of one wanted address by others. The holder's goroutine owns it.
@@ -16,6 +16,7 @@ type probe struct {
 	running bool
 	free    bool  // nobody answered
 	problem error // somebody did
+	lost    bool  // and only after the address was taken
 	tries   int
 	retry   time.Time // when to ask again
 }
@@ -25,21 +26,18 @@ type probeResult struct {
 	err   error
 }
 
+// mayProbe reports whether p is due and there is room for one more.
+func (h *Holder) mayProbe(p *probe, now time.Time) bool {
+	return !p.running && !now.Before(p.retry) && h.asking < probesAtOnce
+}
+
 // startProbe asks the network for a, aside; the answer wakes the holder.
 func (h *Holder) startProbe(ctx context.Context, p *probe, a vip.Address) {
 	ctx, cancel := context.WithCancel(ctx)
 	p.cancel, p.running = cancel, true
+	h.asking++
 	h.running.Go(func() {
-		select {
-		case h.limit <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
 		err := h.cfg.Prober.Probe(ctx, a.Key())
-		<-h.limit
-		if ctx.Err() != nil {
-			return
-		}
 		h.mu.Lock()
 		h.found = append(h.found, probeResult{p, err})
 		h.mu.Unlock()
@@ -47,19 +45,39 @@ func (h *Holder) startProbe(ctx context.Context, p *probe, a vip.Address) {
 	})
 }
 
-// noteProbes takes in the answers that came since the last round. After a conflict the next question comes soon, since a
-// former holder may just be letting go, and then ever later.
+// noteProbes takes in the answers that came since the last round.
 func (h *Holder) noteProbes(results []probeResult, now time.Time) {
 	for _, r := range results {
+		h.asking--
 		r.probe.cancel()
-		r.probe.running = false
+		r.probe.running, r.probe.lost = false, false
 		r.probe.free, r.probe.problem = r.err == nil, r.err
-		r.probe.retry = now.Add(min(100*time.Millisecond<<min(r.probe.tries, 10), 10*time.Second))
-		r.probe.tries++
+		r.probe.later(now)
 	}
 }
 
-// forgetProbes drops what is known about addresses that nobody wants any more.
+// later says when to ask again after a conflict: soon, since a former holder may just be letting go, and then ever later.
+func (p *probe) later(now time.Time) {
+	p.retry = now.Add(min(100*time.Millisecond<<min(p.tries, 10), 10*time.Second))
+	p.tries++
+}
+
+// noteOthers takes in that addresses are somebody else's although their probes found nobody.
+func (h *Holder) noteOthers(others map[vip.Key]error, now time.Time) {
+	for key, problem := range others {
+		p := h.probes[key]
+		if p == nil {
+			p = &probe{}
+			h.probes[key] = p
+		}
+		if !p.running {
+			p.free, p.problem, p.lost = false, problem, true
+			p.later(now)
+		}
+	}
+}
+
+// forgetProbes drops what is known about addresses that nobody wants any more, or that are in use.
 func (h *Holder) forgetProbes(wants []Want) {
 	if len(h.probes) == 0 {
 		return
@@ -69,8 +87,10 @@ func (h *Holder) forgetProbes(wants []Want) {
 		wanted[w.Key()] = true
 	}
 	for k, p := range h.probes {
-		if !wanted[k] || h.present[k] {
-			p.cancel()
+		if !wanted[k] || h.present[k] && !p.lost {
+			if p.running {
+				p.cancel()
+			}
 			delete(h.probes, k)
 		}
 	}

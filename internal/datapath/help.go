@@ -23,7 +23,7 @@ func joinByKey(sets ...map[vip.Key]error) error {
 	}
 	var errs []error
 	for _, key := range slices.SortedFunc(maps.Keys(all), compareKeys) {
-		errs = append(errs, all[key])
+		errs = append(errs, &vip.AddressError{Key: key, Err: all[key]})
 	}
 	return errors.Join(errs...)
 }

@@ -119,8 +119,8 @@ func (k *Kernel) Close() error {
 }
 
 // Set makes want the whole set of our addresses: missing ones are added, others brought in line in place, and only then
-// those no longer wanted removed. Where some can't be had the error joins one for each, wrapping [ErrForeign], [ErrNoLink],
-// [ErrLinkDown], [ErrExpired] or the kernel's; the others are set all the same. Setting what is already there costs no
+// those no longer wanted removed. Where some can't be had the error joins a [vip.AddressError] for each, wrapping [ErrForeign],
+// [ErrNoLink], [ErrLinkDown], [ErrExpired] or the kernel's; the others are set all the same. Setting what is already there costs no
 // system call but the one that looks for news.
 func (k *Kernel) Set(ctx context.Context, want []vip.Address) error {
 	if err := ctx.Err(); err != nil {

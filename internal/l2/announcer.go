@@ -61,6 +61,9 @@ type Heard struct {
 	Kind Kind
 	MAC  MAC // the other's
 	At   time.Time
+	// Late means that the other speaks for an address which was probed for a moment ago: it was there first, and its answer
+	// came too late for [Announcer.Probe].
+	Late bool
 }
 
 // Announcer announces a set of addresses. Its methods may be called concurrently.
@@ -83,6 +86,8 @@ type Announcer struct {
 	links     map[string]Link
 	listeners map[vip.Key][]chan Heard
 	told      map[news]time.Time
+	doubts    map[vip.Key]time.Time // until when an answer to a probe that found nobody is waited for all the same
+	slow      map[vip.Key]time.Time // when such a late answer came
 }
 
 type portKey struct {
@@ -124,6 +129,8 @@ func New(cfg Config) (*Announcer, error) {
 		links:     map[string]Link{},
 		listeners: map[vip.Key][]chan Heard{},
 		told:      map[news]time.Time{},
+		doubts:    map[vip.Key]time.Time{},
+		slow:      map[vip.Key]time.Time{},
 	}
 	if a.network == nil {
 		a.network = Sockets{}
@@ -169,6 +176,7 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 			delete(a.entries, key)
 		}
 	}
+	a.forgetProbesLocked(now)
 	a.metrics.addresses.Set(float64(len(a.entries)))
 	a.poke()
 	return a.arrangePortsLocked()
@@ -181,6 +189,9 @@ func (a *Announcer) arrangePortsLocked() error {
 		needed[portKey{key.Link, familyOf(key.Addr)}] = true
 	}
 	for key := range a.listeners {
+		needed[portKey{key.Link, familyOf(key.Addr)}] = true
+	}
+	for key := range a.doubts {
 		needed[portKey{key.Link, familyOf(key.Addr)}] = true
 	}
 	var errs []error

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"daymark/internal/l2"
@@ -172,7 +173,7 @@ func TestProbe(t *testing.T) {
 		if err := a.Probe(t.Context(), key); err != nil {
 			t.Error("free:", err)
 		}
-		if took := time.Since(start); took < 200*time.Millisecond || took > 250*time.Millisecond+w.slack {
+		if took := time.Since(start); took < 20*time.Millisecond || took > 25*time.Millisecond+w.slack {
 			t.Errorf("took %v", took)
 		}
 		w.settle()
@@ -186,16 +187,69 @@ func TestProbe(t *testing.T) {
 		} {
 			result := make(chan error, 1)
 			go func() { result <- a.Probe(t.Context(), key) }()
-			wait(30 * time.Millisecond)
-			if err := far.Send(answer); err != nil {
-				t.Error(err)
+			var err error
+			for len(result) == 0 {
+				if err := far.Send(answer); err != nil {
+					t.Error(err)
+				}
+				wait(time.Millisecond)
 			}
+			err = <-result
 			var conflict *l2.Conflict
-			if err := <-result; !errors.As(err, &conflict) || conflict.Kind != kind || conflict.MAC != stranger || conflict.Key != key {
+			if !errors.As(err, &conflict) || conflict.Kind != kind || conflict.MAC != stranger || conflict.Key != key {
 				t.Errorf("in use: %v", err)
 			}
 		}
 	})
+}
+
+// A host that takes its time to answer was there first all the same, until a quarter of a second has passed; and is given that
+// time from then on.
+func TestLateAnswerToAProbe(t *testing.T) {
+	for _, announced := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w, f := simulated(), l2.IPv4
+			news := make(chan l2.Heard, 100)
+			far, a := w.station(t, f), w.start(t, l2.Config{Heard: func(h l2.Heard) { news <- h }})
+			addr := w.addr("192.0.2.9", 0)
+			claim := func() (h l2.Heard, told bool) {
+				if err := far.Send(l2.Announcements(addr.Prefix.Addr(), stranger)[0]); err != nil {
+					t.Error(err)
+				}
+				w.settle()
+				select {
+				case h = <-news:
+					return h, true
+				default:
+					return l2.Heard{}, false
+				}
+			}
+			if err := a.Probe(t.Context(), addr.Key()); err != nil {
+				t.Fatal(err)
+			}
+			if announced {
+				set(t, a, addr)
+			} else {
+				set(t, a)
+			}
+			wait(220 * time.Millisecond)
+			if h, told := claim(); !told || !h.Late || h.MAC != stranger {
+				t.Errorf("an answer after 241 ms: told %v, %+v", told, h)
+			}
+			wait(10 * time.Second)
+			if h, told := claim(); told != announced || h.Late {
+				t.Errorf("a claim much later: told %v, %+v", told, h)
+			}
+			set(t, a)
+			for _, want := range []time.Duration{250 * time.Millisecond, 21 * time.Millisecond} {
+				start := time.Now()
+				if err := a.Probe(t.Context(), addr.Key()); err != nil || time.Since(start) > want || time.Since(start) < want-15*time.Millisecond {
+					t.Errorf("probing again: %v after %v, want %v", err, time.Since(start), want)
+				}
+				wait(time.Minute)
+			}
+		})
+	}
 }
 
 func TestForeignClaimsAreHeardAndDefendedOnce(t *testing.T) {

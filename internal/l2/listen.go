@@ -3,7 +3,6 @@ package l2
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -44,27 +43,32 @@ func (a *Announcer) reopen(p *port) {
 
 // hear tells whom it concerns of a foreign frame.
 func (a *Announcer) hear(p *port, c claim) {
-	h := Heard{vip.Key{Addr: c.addr, Link: p.link}, c.kind, c.mac, time.Now()}
-	if a.concerns(p, h) && a.heard != nil {
+	h := Heard{Key: vip.Key{Addr: c.addr, Link: p.link}, Kind: c.kind, MAC: c.mac, At: time.Now()}
+	if a.concerns(p, &h) && a.heard != nil {
 		a.heard(h)
 	}
 }
 
-// concerns gives h to the listeners of its address, and reports whether it is news of an announced one.
-func (a *Announcer) concerns(p *port, h Heard) bool {
+// concerns gives h to the listeners of its address, and reports whether it is news of one that is announced or about to be.
+func (a *Announcer) concerns(p *port, h *Heard) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	listeners, announced := a.listeners[h.Key], a.entries[h.Key] != nil
-	if len(listeners) == 0 && !announced || a.isOwnLocked(p, h.MAC) {
+	end, doubted := a.doubts[h.Key]
+	if len(listeners) == 0 && !announced && !doubted || a.isOwnLocked(p, h.MAC) {
 		return false
+	}
+	if doubted && h.Kind == Claim && h.At.Before(end) {
+		h.Late = true
+		a.slow[h.Key] = h.At
 	}
 	for _, l := range listeners {
 		select {
-		case l <- h:
+		case l <- *h:
 		default: // the first is what it waits for
 		}
 	}
-	return announced && a.isNewsLocked(h)
+	return (announced || h.Late) && a.isNewsLocked(*h)
 }
 
 // isOwnLocked reports whether mac is one of this node's: on two links in one LAN it hears itself.
@@ -119,58 +123,4 @@ func (a *Announcer) unlisten(key vip.Key, l chan Heard) {
 		return
 	}
 	delete(a.listeners, key) // the next Set closes the port if nobody else needs it
-}
-
-// Conflict is the error of [Announcer.Probe] where another station uses the address, or is about to.
-type Conflict struct{ Heard }
-
-// Error says who does.
-func (c *Conflict) Error() string {
-	verb := "is used by"
-	if c.Kind == Query {
-		verb = "is asked for by"
-	}
-	return fmt.Sprintf("%s on %s %s %s", c.Addr, c.Link, verb, c.MAC)
-}
-
-// Probe asks the link whether anybody uses an address that this node has not, and waits 225 ms for an answer: three
-// questions, far quicker than RFC 5227's 4 to 7 s, which no fail-over could wait for. nil means that nobody answered, or that the
-// link has no neighbours; a *[Conflict] that somebody did; any other error that it isn't known.
-func (a *Announcer) Probe(ctx context.Context, key vip.Key) error {
-	heard, stop, err := a.Listen(key)
-	if err != nil {
-		return fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, err)
-	}
-	defer stop()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for _, wait := range []time.Duration{60 * time.Millisecond, 60 * time.Millisecond, 105 * time.Millisecond} {
-		neighbours, err := a.ask(key)
-		if err != nil || !neighbours {
-			return err
-		}
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, ctx.Err())
-		case h := <-heard:
-			return &Conflict{h}
-		case <-timer.C:
-		}
-	}
-	return nil
-}
-
-// ask sends one probe and reports whether the link has neighbours to ask.
-func (a *Announcer) ask(key vip.Key) (neighbours bool, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p, err := a.portLocked(portKey{key.Link, familyOf(key.Addr)})
-	if err == nil && p.conn != nil {
-		err = p.conn.Send(probe(key.Addr, p.conn.MAC()))
-	}
-	if err != nil {
-		return false, fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, err)
-	}
-	return p.conn != nil, nil
 }
