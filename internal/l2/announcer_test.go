@@ -84,10 +84,12 @@ func TestSlowRefresh(t *testing.T) {
 		addr := w.addr(text, 0)
 		set(t, a, addr)
 		wait(3500 * time.Millisecond)
-		before := len(far.rounds(addr))
+		began, before := time.Now(), len(far.rounds(addr))
 		wait(2 * time.Second)
-		if n := len(far.rounds(addr)) - before; n < w.atLeast(3) || n > 4 {
-			t.Errorf("%d announcements in 2 s at the shortest period of %v", n, l2.LeastPeriod)
+		n := len(far.rounds(addr)) - before
+		took := time.Since(began) // longer than that on a machine that is busy
+		if most := int((took + w.slack) / l2.LeastPeriod); n < w.atLeast(3) || n > most {
+			t.Errorf("%d announcements in %v at the shortest period of %v", n, took, l2.LeastPeriod)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func TestNothingAfterAStop(t *testing.T) {
 			wait(400 * time.Millisecond)
 			signal(t, cmd, syscall.SIGSTOP)
 			wait(time.Until(started.Add(2100 * time.Millisecond)))
-			before := len(far.about(addr)) // what was sent before the stop has been heard by now
+			before := len(far.about(addr))  // what was sent before the stop has been heard by now
 			signal(t, cmd, syscall.SIGCONT) // with timers due long ago
 			wait(time.Second)
 			if after := len(far.about(addr)); before == 0 || after != before {
