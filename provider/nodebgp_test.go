@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,8 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 
 	"daymark/annotations"
@@ -79,9 +82,17 @@ func (r *rack) create(n *corev1.Node) {
 	}
 }
 
-// run runs a controller until stop, or the test's end.
+// run runs a controller until stop, or the test's end. It watches the Nodes when run returns: the fake API server loses what
+// happens between a list and its watch.
 func (r *rack) run() (stop func()) {
 	r.t.Helper()
+	watching := make(chan struct{})
+	told := sync.OnceFunc(func() { close(watching) })
+	r.client.PrependWatchReactor("nodes", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		w, err := r.client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+		told()
+		return true, w, err
+	})
 	factory := informers.NewSharedInformerFactory(r.client, 0)
 	log := slog.New(slog.DiscardHandler)
 	source, err := provider.NewNodeBGPRuleSource(r.client, func() ([]byte, error) { return []byte(r.rules.Load().(string)), nil }, log)
@@ -95,6 +106,7 @@ func (r *rack) run() (stop func()) {
 	factory.StartWithContext(ctx)
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
+	<-watching
 	ended := false
 	stop = func() {
 		if ended {
