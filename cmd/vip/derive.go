@@ -54,10 +54,22 @@ func (l *loader) finish() {
 	if !c.Election.giveUp {
 		c.Election.GiveUpAfter = 0
 	}
+	if c.Metal.Enabled && c.Links.ControlPlane == "" {
+		c.Links.ControlPlane = "lo" // no link of the node is in the address's network
+	}
 	if c.Links.Services == "" {
 		c.Links.Services = c.Links.ControlPlane
 	}
 	c.BGP.finish()
+	l.noticeMetal()
+}
+
+// noticeMetal warns of what works and may surprise.
+func (l *loader) noticeMetal() {
+	c := l.out.Config
+	if c.Metal.Enabled && c.BGP.Annotations != "" && c.Mode == ModeBGP {
+		l.notice("vip_packet", "BGP peers come from the Node's annotations, not from the API", "unset annotation to ask the API")
+	}
 }
 
 // finish makes the Speaker complete: the peer of the settings bgp_peer* comes behind those of bgp_peers.

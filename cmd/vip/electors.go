@@ -65,11 +65,14 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 }
 
 // electsControlPlane reports whether one node at a time holds the control plane's address.
-func (n *node) electsControlPlane() bool { return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled }
+func (n *node) electsControlPlane() bool { return n.oneAtATime() || n.cfg.Election.Enabled }
+
+// oneAtATime reports whether the mode itself allows only one holder.
+func (n *node) oneAtATime() bool { return n.cfg.Mode == ModeARP || n.cfg.Mode == ModeMetal }
 
 // electsServices reports whether one node at a time holds a Service's address.
 func (n *node) electsServices() bool {
-	return n.cfg.Mode == ModeARP || n.cfg.Election.Enabled || n.cfg.Services.Spread == SpreadAll
+	return n.oneAtATime() || n.cfg.Election.Enabled || n.cfg.Services.Spread == SpreadAll
 }
 
 // controlPlane returns the elector of the control plane's address.

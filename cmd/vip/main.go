@@ -70,6 +70,9 @@ func managerCommand(sources func() Sources) *cobra.Command {
 			for _, n := range loaded.Notices {
 				log.Warn(n.Fact, "key", n.Key, "hint", n.Hint)
 			}
+			for _, key := range loaded.secretArguments() {
+				log.Warn("every process of this machine can read a secret among the arguments", "key", key, "hint", "use the environment or a file")
+			}
 			if err != nil {
 				return fmt.Errorf("wrong configuration:\n%w", err)
 			}

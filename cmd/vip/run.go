@@ -179,7 +179,13 @@ func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.Event
 		n.announcers = append(n.announcers, lan)
 		n.add(lan.Run)
 		return nil
+	case ModeMetal:
+		return n.wireMetal(recorder)
 	case ModeBGP:
+		lookup, err := n.metalPeers()
+		if err != nil {
+			return err
+		}
 		n.restartGracefully()
 		n.fitness.yield("bgp", "no session with a router yet")
 		speaker := bgp.New(bgp.Options{Logger: n.log, Session: agent.SessionEvents(recorder, n.cfg.Node.Name), Connected: n.connected})
@@ -187,7 +193,7 @@ func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.Event
 		n.announcers = append(n.announcers, speaker)
 		n.add(speaker.Run)
 		peering := agent.NewPeering(agent.PeeringConfig{
-			Prefix: n.cfg.BGP.Annotations, Base: n.cfg.BGP.Speaker, NodeName: n.cfg.Node.Name, Namespace: n.cfg.Kubernetes.Namespace,
+			Prefix: n.cfg.BGP.Annotations, Lookup: lookup, Base: n.cfg.BGP.Speaker, NodeName: n.cfg.Node.Name, Namespace: n.cfg.Kubernetes.Namespace,
 			Client: client, Speaker: speaker, Events: recorder, Logger: n.log,
 		})
 		n.add(peering.Run)

@@ -141,10 +141,10 @@ func metalSettings() []setting {
 	metal := func(c *Config) *Metal { return &c.Metal }
 	return []setting{
 		{group: group, env: env("vip_packet"), flag: "metal", file: env("enableMetal"), def: "false",
-			help:    "use Equinix Metal's API, or a private copy of it",
+			help:    "use Equinix Metal's API, or a private copy of it: to assign the control plane's address to its holder, or with bgp_enable to learn the BGP peers; addresses go on `lo` unless vip_interface says otherwise",
 			binding: bind(boolean(), func(c *Config) *bool { return &metal(c).Enabled })},
 		{group: group, env: env("PACKET_AUTH_TOKEN", "METAL_AUTH_TOKEN"), flag: "metalKey", secret: true,
-			help:    "token for the API",
+			help:    "token for the API; better in the file of provider_config",
 			binding: bind(text(), func(c *Config) *string { return &metal(c).Key })},
 		{group: group, env: env("vip_packetproject"), flag: "metalProject",
 			help:    "name of the project",
@@ -153,7 +153,7 @@ func metalSettings() []setting {
 			help:    "ID of the project",
 			binding: bind(text(), func(c *Config) *string { return &metal(c).ProjectID })},
 		{group: group, env: env("provider_config"), flag: "provider-config",
-			help:    "configuration file of the cloud-controller-manager, read for the API's settings",
+			help:    "configuration file of the cloud-controller-manager, read for the API's URL, token and project; the settings above are stronger",
 			binding: bind(text(), func(c *Config) *string { return &metal(c).ConfigFile })},
 	}
 }

@@ -14,6 +14,7 @@ func (l *loader) validate() {
 	l.checkControlPlane()
 	l.checkLeases()
 	l.checkBGP()
+	l.checkMetal()
 	l.checkLinks()
 }
 
@@ -53,7 +54,6 @@ func missing(c Config) []gap {
 	return []gap{
 		{"vip_routingtable", c.switches.routingTable, "use vip_arp or bgp_enable"},
 		{"vip_wireguard", c.switches.wireGuard, "use vip_arp or bgp_enable"},
-		{"vip_packet", c.Metal.Enabled, "use bgp_enable with annotation, and let the cloud-controller-manager write the Node annotations"},
 		{"lb_enable", c.Balancer.Enabled, "unset it; the VIP's holder answers from its own API server"},
 		{"vip_ddns", c.DNS.DHCP, "give address as an IP address"},
 		{"address", c.ControlPlane.Host != "" && !c.DNS.DHCP, "give an IP address in place of a DNS name"},
@@ -88,8 +88,30 @@ func (l *loader) checkModes() {
 		}
 		l.reject("modes exclude each other: switch on exactly one", names...)
 	}
-	if c.Metal.Enabled && c.switches.arp {
-		l.reject("Equinix Metal has no shared link, so ARP can't work there: switch on bgp_enable instead", "vip_packet", "vip_arp")
+}
+
+// checkMetal wants to know as whom the API is asked, where no file says it, and refuses what can't work on that network.
+func (l *loader) checkMetal() {
+	c := l.out.Config
+	if !c.Metal.Enabled {
+		return
+	}
+	if c.switches.arp {
+		l.reject("Equinix Metal has no shared link, so nobody would hear ARP: without vip_arp the API assigns the address to its holder, "+
+			"and with bgp_enable it is announced by BGP", "vip_packet", "vip_arp")
+		return
+	}
+	if c.Mode == ModeMetal && c.Services.Enabled {
+		l.reject("the API is asked for the control plane's address alone; Services need bgp_enable, in this agent or in another on the node", "vip_packet", "svc_enable")
+	}
+	if c.Metal.ConfigFile != "" {
+		return
+	}
+	if c.Metal.Key == "" {
+		l.reject("the API needs a token: set METAL_AUTH_TOKEN, or name the file that has it", "vip_packet", "PACKET_AUTH_TOKEN", "provider_config")
+	}
+	if c.Metal.Project == "" && c.Metal.ProjectID == "" {
+		l.reject("the API needs a project", "vip_packet", "vip_packetprojectid", "vip_packetproject", "provider_config")
 	}
 }
 

@@ -46,6 +46,9 @@ type PeeringConfig struct {
 	// Base is the configuration of the settings. With a Prefix, AS, source and peers come from the annotations; a peer that is in both takes
 	// port, next hops and BFD from here, and one that is here alone is added.
 	Base bgp.Config
+	// Lookup says, in place of annotations, what they would; it is asked until it succeeds, and not again. Nil means that there is nobody to ask.
+	// Not together with a Prefix.
+	Lookup func(ctx context.Context) (annotations.NodeBGP, error)
 	// NodeName is the name of this Node, Namespace that of Secrets which are named without one.
 	NodeName, Namespace string
 	// Client reads the Node and Secrets. Nil is allowed without Prefix and Secrets.
@@ -59,8 +62,9 @@ type PeeringConfig struct {
 // Peering keeps a BGP speaker configured: from the settings, from the Node's annotations as they change, and with passwords from files and Secrets.
 type Peering struct {
 	cfg  PeeringConfig
-	node chan *corev1.Node // the newest one; nil for deleted
-	wake chan struct{}     // a password may have changed
+	node chan *corev1.Node        // the newest one; nil for deleted
+	met  chan annotations.NodeBGP // what Lookup said
+	wake chan struct{}            // a password may have changed
 
 	mu      sync.Mutex // guards waiting
 	waiting string
@@ -79,11 +83,15 @@ type Peering struct {
 // NewPeering returns a Peering that does nothing before Run.
 func NewPeering(cfg PeeringConfig) *Peering {
 	p := &Peering{
-		cfg: cfg, node: make(chan *corev1.Node, 1), wake: make(chan struct{}, 1), active: cfg.Prefix == "",
-		known: map[string]bgp.Secret{}, told: map[string]string{}, secrets: map[string]*secretWatch{},
+		cfg: cfg, node: make(chan *corev1.Node, 1), met: make(chan annotations.NodeBGP, 1), wake: make(chan struct{}, 1),
+		active: cfg.Prefix == "" && cfg.Lookup == nil,
+		known:  map[string]bgp.Secret{}, told: map[string]string{}, secrets: map[string]*secretWatch{},
 	}
 	if cfg.Prefix != "" {
 		p.waiting = "waiting for BGP annotations"
+	}
+	if cfg.Lookup != nil {
+		p.waiting = "waiting for BGP peers"
 	}
 	return p
 }
@@ -101,6 +109,9 @@ func (p *Peering) Run(ctx context.Context) error {
 	p.tasks = tasks
 	if p.cfg.Prefix != "" {
 		tasks.Go(func() error { return p.watch(ctx) })
+	}
+	if p.cfg.Lookup != nil {
+		tasks.Go(func() error { p.lookUp(ctx); return nil })
 	}
 	tasks.Go(func() error { return p.loop(ctx) })
 	return tasks.Wait()
@@ -183,6 +194,9 @@ func (p *Peering) loop(ctx context.Context) error {
 			}
 			node = newer
 			p.read(node)
+		case set := <-p.met:
+			p.set, p.active = set, true
+			p.wait("")
 		}
 		if p.apply(ctx, node) {
 			again.Stop()
@@ -284,7 +298,7 @@ func (p *Peering) configure(ctx context.Context, node *corev1.Node, c *bgp.Confi
 func (p *Peering) config() bgp.Config {
 	c := p.cfg.Base
 	c.Peers = slices.Clone(c.Peers)
-	if p.cfg.Prefix == "" {
+	if p.cfg.Prefix == "" && p.cfg.Lookup == nil {
 		return c
 	}
 	base := c.Peers

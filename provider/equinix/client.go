@@ -54,10 +54,19 @@ var _ API = (*Client)(nil)
 
 // NewClient returns a client; it makes no call. Every wrong value is reported, the token never shown.
 func NewClient(cfg ClientConfig) (*Client, error) {
-	base := cfg.BaseURL
-	if base == "" {
-		base = DefaultBaseURL
+	api, err := cfg.open()
+	if cfg.Project == "" {
+		err = errors.Join(err, errors.New("projectId is empty: set METAL_PROJECT_ID or projectId in the configuration file"))
 	}
+	if err != nil {
+		return nil, err
+	}
+	return &Client{api: api, project: cfg.Project}, nil
+}
+
+// open returns the SDK's client.
+func (cfg ClientConfig) open() (*metalv1.APIClient, error) {
+	base := cmp.Or(cfg.BaseURL, DefaultBaseURL)
 	var errs []error
 	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		errs = append(errs, fmt.Errorf("base-url %q is not an http or https URL", base))
@@ -68,18 +77,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if strings.ContainsAny(cfg.Token, "\r\n") {
 		errs = append(errs, errors.New("apiKey has a line break in it"))
 	}
-	if cfg.Project == "" {
-		errs = append(errs, errors.New("projectId is empty: set METAL_PROJECT_ID or projectId in the configuration file"))
-	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
 	conf := metalv1.NewConfiguration()
 	conf.Servers = metalv1.ServerConfigurations{{URL: strings.TrimSuffix(base, "/")}}
 	conf.AddDefaultHeader("X-Auth-Token", cfg.Token)
 	conf.UserAgent = strings.TrimSpace(cfg.UserAgent + " " + conf.UserAgent)
 	conf.HTTPClient = retrying(cfg).StandardClient()
-	return &Client{api: metalv1.NewAPIClient(conf), project: cfg.Project}, nil
+	return metalv1.NewAPIClient(conf), errors.Join(errs...)
 }
 
 func retrying(cfg ClientConfig) *retryablehttp.Client {

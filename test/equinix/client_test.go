@@ -33,9 +33,15 @@ func account(t *testing.T, change ...func(*metalapi.Config)) (*metalapi.Server, 
 		f(&cfg)
 	}
 	api := metalapi.New(cfg)
+	return api, client(t, serve(t, api), token)
+}
+
+// serve returns the URL of a simulated API.
+func serve(t *testing.T, api *metalapi.Server) string {
+	t.Helper()
 	ts := httptest.NewServer(api)
 	t.Cleanup(ts.Close)
-	return api, client(t, ts.URL, token)
+	return ts.URL
 }
 
 func client(t *testing.T, base, token string) *equinix.Client {

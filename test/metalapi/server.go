@@ -7,6 +7,7 @@
 package metalapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ const Prefix = "/metal/v1"
 type Config struct {
 	Token   string // of a user who may do everything
 	Project string // UUID of the only project
+	Name    string // its name; default "project"
 	Metro   string // code of the only metro, such as "da"
 	// Public and Private are the blocks that reservations are cut from; one address each.
 	Public, Private netip.Prefix
@@ -50,6 +52,7 @@ type Server struct {
 
 // New returns a simulator with no device and no reservation.
 func New(cfg Config) *Server {
+	cfg.Name = cmp.Or(cfg.Name, "project")
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -71,6 +74,7 @@ func New(cfg Config) *Server {
 		"POST /devices/{device}/bgp/sessions":  s.createSession,
 		"GET /devices/{device}/bgp/neighbors":  s.deviceNeighbours,
 		"GET /locations/metros":                s.listMetros,
+		"GET /projects":                        s.listProjects,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
 		s.mux.Handle(method+" "+Prefix+path, s.serve(pattern, handle))
@@ -222,4 +226,13 @@ func queryInt(r *http.Request, key string, fallback, most int) int {
 		return fallback
 	}
 	return min(n, most)
+}
+
+func (s *Server) listProjects(r *http.Request) (int, any) {
+	all := []any{}
+	if name := r.URL.Query().Get("name"); strings.Contains(s.cfg.Name, name) {
+		all = append(all, map[string]any{"id": s.cfg.Project, "name": s.cfg.Name, "href": href("projects", s.cfg.Project).Href})
+	}
+	out, m := page(r, all, 10)
+	return http.StatusOK, map[string]any{"projects": out, "meta": m}
 }
