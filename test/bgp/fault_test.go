@@ -3,7 +3,6 @@ package bgp_test
 import (
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -159,7 +158,7 @@ func TestFaultDrain(t *testing.T) {
 		eventually(t, 2*time.Second, "one path of three is marked", func() bool {
 			marked := 0
 			for _, p := range r.frr.paths(service) {
-				if strings.Contains(p.Community.String, "graceful-shutdown") || strings.Contains(p.Community.String, "gracefulShutdown") {
+				if p.Leaving() {
 					marked++
 				}
 			}

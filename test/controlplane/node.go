@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	conflict "k8s.io/client-go/util/retry"
 
 	"daymark/test/netns"
 )
@@ -152,20 +153,36 @@ func (n *Node) Register(ctx context.Context, labels map[string]string) error {
 		node.Spec.PodCIDRs = append(node.Spec.PodCIDRs, cidr.String())
 	}
 	node.Spec.PodCIDR = node.Spec.PodCIDRs[0]
-	created, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	_, err = client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("registering node %s: %w", n.Name(), err)
 	}
-	created.Status.Addresses = []corev1.NodeAddress{
-		{Type: corev1.NodeHostName, Address: n.Name()},
-		{Type: corev1.NodeInternalIP, Address: n.Addr().String()},
-		{Type: corev1.NodeInternalIP, Address: n.Addr6().String()},
-	}
-	created.Status.Conditions = []corev1.NodeCondition{condition(corev1.ConditionTrue)}
-	if _, err := client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
+	return n.reportStatus(ctx, client, func(status *corev1.NodeStatus) {
+		status.Addresses = []corev1.NodeAddress{
+			{Type: corev1.NodeHostName, Address: n.Name()},
+			{Type: corev1.NodeInternalIP, Address: n.Addr().String()},
+			{Type: corev1.NodeInternalIP, Address: n.Addr6().String()},
+		}
+		status.Conditions = []corev1.NodeCondition{condition(corev1.ConditionTrue)}
+	})
+}
+
+// reportStatus changes the Node's status, again where somebody else wrote the Node meanwhile.
+func (n *Node) reportStatus(ctx context.Context, client kubernetes.Interface, change func(*corev1.NodeStatus)) error {
+	nodes := client.CoreV1().Nodes()
+	err := conflict.RetryOnConflict(conflict.DefaultBackoff, func() error {
+		node, err := nodes.Get(ctx, n.Name(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		change(&node.Status)
+		_, err = nodes.UpdateStatus(ctx, node, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("reporting status of node %s: %w", n.Name(), err)
 	}
 	return nil
@@ -178,13 +195,7 @@ func (n *Node) SetReady(ctx context.Context, status corev1.ConditionStatus) erro
 	if err != nil {
 		return err
 	}
-	node, err := client.CoreV1().Nodes().Get(ctx, n.Name(), metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	node.Status.Conditions = []corev1.NodeCondition{condition(status)}
-	_, err = client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
-	return err
+	return n.reportStatus(ctx, client, func(s *corev1.NodeStatus) { s.Conditions = []corev1.NodeCondition{condition(status)} })
 }
 
 func condition(status corev1.ConditionStatus) corev1.NodeCondition {
