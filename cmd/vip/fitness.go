@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
+	"daymark/internal/agent"
 	"daymark/internal/datapath"
 	"daymark/internal/election"
 )
@@ -136,4 +138,15 @@ func (n *node) giveUp(log *slog.Logger) *time.Timer {
 		log.Warn("giving up", "reason", "link stays down", "after", after)
 		n.fitness.refuse(nil, "link", true)
 	})
+}
+
+// healthCheck returns how the API server's health is asked for. Where every node announces the control plane's address, a node whose API server
+// is down gets its share of the connections all the same, so there it is asked for also when nobody said where.
+func (n *node) healthCheck() agent.HealthCheck {
+	h := n.cfg.ControlPlane.Health
+	check := agent.HealthCheck{URL: h.URL, Period: h.Period, Timeout: h.Timeout, Failures: h.Failures, CAFile: h.CAFile, Logger: n.log}
+	if check.URL == "" && !n.electsControlPlane() {
+		check.URL, check.CAFile, check.Unasked = fmt.Sprintf("https://127.0.0.1:%d/livez", n.cfg.ControlPlane.Port), "", true
+	}
+	return check
 }

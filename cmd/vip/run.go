@@ -262,10 +262,7 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 	if err != nil {
 		return err
 	}
-	if h := n.cfg.ControlPlane.Health; h.URL != "" {
-		check := agent.HealthCheck{
-			URL: h.URL, Period: h.Period, Timeout: h.Timeout, Failures: h.Failures, CAFile: h.CAFile, Logger: n.log,
-		}
+	if check := n.healthCheck(); check.URL != "" {
 		n.add(func(ctx context.Context) error {
 			return check.Run(ctx, func(healthy bool) { n.fitness.refuse(elector, "health", !healthy) })
 		})

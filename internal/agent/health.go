@@ -18,11 +18,15 @@ type HealthCheck struct {
 	Period, Timeout time.Duration
 	Failures        int    // so many in a row are unhealthy
 	CAFile          string // certificates to trust beside the system's; empty for none
+	// Unasked is for a check that nobody configured: any status below 500 is healthy, since the server may want to know who asks, and only a
+	// server that was healthy once can become unhealthy, since it may be elsewhere.
+	Unasked bool
 	Logger          *slog.Logger
 }
 
-// Run asks until ctx ends and calls changed whenever what came of it changed. It starts healthy. An https URL is asked
-// without looking at the certificate unless CAFile is given, as kubelet does for its probes.
+// Run asks until ctx ends and calls changed whenever what came of it changed. It starts healthy; the first answer, or that there
+// is none, counts at once. An https URL is asked without looking at the certificate unless CAFile is given, as kubelet does for
+// its probes.
 func (c HealthCheck) Run(ctx context.Context, changed func(healthy bool)) error {
 	client, err := c.client()
 	if err != nil {
@@ -30,19 +34,21 @@ func (c HealthCheck) Run(ctx context.Context, changed func(healthy bool)) error 
 	}
 	tick := time.NewTicker(c.Period)
 	defer tick.Stop()
-	failures, healthy := 0, true
+	threshold := max(c.Failures, 1)
+	failures, healthy, proven := threshold-1, true, !c.Unasked
 	for {
 		err := c.ask(ctx, client)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			failures, proven = 0, true
+		case proven:
 			failures++
 			c.Logger.Debug("health check failed", "url", c.URL, "failures", failures, "err", err)
-		} else {
-			failures = 0
 		}
-		if now := failures < max(c.Failures, 1); now != healthy && (err == nil || !now) {
+		if now := failures < threshold; now != healthy && (err == nil || !now) {
 			healthy = now
 			c.Logger.Info("health changed", "url", c.URL, "healthy", healthy, "err", err)
 			changed(healthy)
@@ -80,7 +86,7 @@ func (c HealthCheck) ask(ctx context.Context, client *http.Client) error {
 		return fmt.Errorf("asking for health: %w", err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && !(c.Unasked && resp.StatusCode < http.StatusInternalServerError) {
 		return fmt.Errorf("asking for health: %s", resp.Status)
 	}
 	return nil
