@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"daymark/internal/agent"
+	"daymark/internal/bgp"
 )
 
 func statusCommand() *cobra.Command {
@@ -100,6 +102,12 @@ func printRooms(w io.Writer, rooms map[string]any) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
+		if name == "bgp" {
+			if err := printPeers(w, rooms[name]); err != nil {
+				return err
+			}
+			continue
+		}
 		text, err := json.MarshalIndent(rooms[name], "", "  ")
 		if err != nil {
 			return fmt.Errorf("printing %s: %w", name, err)
@@ -107,4 +115,26 @@ func printRooms(w io.Writer, rooms map[string]any) error {
 		fmt.Fprintf(w, "\n%s: %s\n", name, text)
 	}
 	return nil
+}
+
+// printPeers prints the routers as a table.
+func printPeers(w io.Writer, room any) error {
+	text, err := json.Marshal(room)
+	if err != nil {
+		return fmt.Errorf("printing peers: %w", err)
+	}
+	var peers []bgp.PeerState
+	if err := json.Unmarshal(text, &peers); err != nil {
+		return fmt.Errorf("reading the agent's peers: %w", err)
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "\nPEER\tASN\tSTATE\tSINCE\tANNOUNCED\tFLAPS\tBFD\tREASON")
+	for _, p := range peers {
+		since := "-"
+		if !p.Since.IsZero() {
+			since = p.Since.Format(time.DateTime)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Peer, p.ASN, p.State, since, p.Announced, p.Flaps, cmp.Or(p.BFD, "-"), p.Reason)
+	}
+	return t.Flush()
 }
