@@ -21,7 +21,7 @@ type HealthCheck struct {
 	// Unasked is for a check that nobody configured: any status below 500 is healthy, since the server may want to know who asks, and only a
 	// server that was healthy once can become unhealthy, since it may be elsewhere.
 	Unasked bool
-	Logger          *slog.Logger
+	Logger  *slog.Logger
 }
 
 // Run asks until ctx ends and calls changed whenever what came of it changed. It starts healthy; the first answer, or that there
