@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 	servicehelpers "k8s.io/cloud-provider/service/helpers"
 
 	"daymark/annotations"
@@ -105,55 +104,4 @@ func (m marks) or(n marks) marks {
 
 func (m marks) without(n marks) marks {
 	return marks{m.Addresses && !n.Addresses, m.Link && !n.Link, m.Spec && !n.Spec, m.Label && !n.Label, m.Finalizer && !n.Finalizer}
-}
-
-// Trim returns the transform for the Service informer: of managedFields it leaves one entry that says what the CCM wrote, and it empties the
-// copy of the manifest that kubectl apply leaves behind. That is most of a Service's memory. managers are the field managers that count as ours.
-func Trim(managers []string) cache.TransformFunc {
-	compact := map[marks][]metav1.ManagedFieldsEntry{}
-	for bits := range 32 {
-		m := marks{bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
-		compact[m] = compactEntry(m, managers[0])
-	}
-	return func(obj any) (any, error) {
-		svc, ok := obj.(*corev1.Service)
-		if !ok {
-			return obj, nil
-		}
-		svc.ManagedFields = compact[writtenByUs(svc, managers)]
-		if _, has := svc.Annotations[corev1.LastAppliedConfigAnnotation]; has {
-			svc.Annotations[corev1.LastAppliedConfigAnnotation] = "" // the key stays: a patch must know that there are annotations
-		}
-		return svc, nil
-	}
-}
-
-// compactEntry returns managedFields that read as m, and nil for none.
-func compactEntry(m marks, manager string) []metav1.ManagedFieldsEntry {
-	if !m.any() {
-		return nil
-	}
-	set := func(parts ...any) map[string]struct{} {
-		out := map[string]struct{}{}
-		for i := 0; i < len(parts); i += 2 {
-			if parts[i+1].(bool) {
-				out[parts[i].(string)] = struct{}{}
-			}
-		}
-		return out
-	}
-	var f fieldSet
-	f.Metadata.Annotations = set(fieldAddresses, m.Addresses, fieldLink, m.Link)
-	f.Metadata.Labels = set(fieldLabel, m.Label)
-	f.Metadata.Finalizers = set(fieldFinalizer, m.Finalizer)
-	if m.Spec {
-		f.Spec = map[string]json.RawMessage{fieldSpec: json.RawMessage("{}")}
-	}
-	raw, err := json.Marshal(f)
-	if err != nil {
-		panic("provider: a field set of strings does not marshal: " + err.Error())
-	}
-	return []metav1.ManagedFieldsEntry{{
-		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(raw)),
-	}}
 }
