@@ -22,11 +22,12 @@ const (
 	Excluded    Reason = "excluded"     // By names what the address belongs to
 	Taken       Reason = "taken"        // By names the Service that has it
 	OverQuota   Reason = "quota"        // the namespace holds as many addresses as it may
+	Unavailable Reason = "unavailable"  // where addresses come from sells none now; Detail says why, and what helps
 )
 
 // Reasons returns every [Reason], sorted.
 func Reasons() []Reason {
-	return []Reason{Excluded, Exhausted, NoPool, NotInPool, OverQuota, Taken, WrongFamily}
+	return []Reason{Excluded, Exhausted, NoPool, NotInPool, OverQuota, Taken, Unavailable, WrongFamily}
 }
 
 // Refusal is why an address was not given.
@@ -72,6 +73,8 @@ func (r Refusal) Error() string {
 		text = fmt.Sprintf("%s is taken by %s", r.Addr, r.By)
 	case OverQuota:
 		text = "the namespace's quota is used up"
+	case Unavailable:
+		return r.Detail
 	}
 	if r.Detail != "" {
 		text += " (" + r.Detail + ")"

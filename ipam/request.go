@@ -122,6 +122,8 @@ func (a Assigned) String() string {
 		return a.Addr.String() + " (by DHCP)"
 	case a.Pool == "":
 		return a.Addr.String() + " outside the pools"
+	case a.Size.IsZero(): // not a pool that is counted
+		return a.Addr.String() + " from " + a.Pool
 	}
 	return fmt.Sprintf("%s from pool %s (%s of %s used)", a.Addr, a.Pool, a.Used, a.Size)
 }

@@ -8,19 +8,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"daymark/annotations"
 	"daymark/ipam"
 )
 
 // exclusions returns what no Service may have, sorted.
-func (p *Pools) exclusions() []ipam.Exclusion {
-	out := slices.Clone(p.Exclude)
-	for _, obj := range p.Nodes.GetIndexer().List() {
+func (p *Pools) exclusions() []ipam.Exclusion { return Exclusions(p.Nodes, p.ServiceCIDRs, p.Exclude) }
+
+// Exclusions returns what no Service may have, sorted: what the Nodes have, the Service CIDRs where serviceCIDRs isn't nil, and more.
+func Exclusions(nodes, serviceCIDRs cache.SharedIndexInformer, more []ipam.Exclusion) []ipam.Exclusion {
+	out := slices.Clone(more)
+	for _, obj := range nodes.GetIndexer().List() {
 		out = append(out, NodeExclusions(obj.(*corev1.Node))...)
 	}
-	if p.ServiceCIDRs != nil {
-		for _, obj := range p.ServiceCIDRs.GetIndexer().List() {
+	if serviceCIDRs != nil {
+		for _, obj := range serviceCIDRs.GetIndexer().List() {
 			out = append(out, ServiceCIDRExclusions(obj.(*networkingv1.ServiceCIDR))...)
 		}
 	}

@@ -40,6 +40,8 @@ func refusalReason(refusals ipam.Refusals) (reason, label string) {
 		return "NoPool", string(first)
 	case ipam.OverQuota:
 		return "QuotaExceeded", string(first)
+	case ipam.Unavailable:
+		return "AddressUnavailable", string(first)
 	}
 	return "AddressRefused", string(first)
 }

@@ -5,12 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"os"
+	"strconv"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/component-base/metrics/legacyregistry"
 
+	"daymark/ipam"
 	"daymark/provider"
 	"daymark/provider/equinix"
 )
@@ -43,6 +50,7 @@ func newMetal(file string, getenv func(string) string) (*metal, error) {
 		return nil, fmt.Errorf("cloud config:\n%w", err)
 	}
 	config.Client.UserAgent = "daymark-ccm"
+	config.Client.Transport = countCalls(legacyregistry.Registerer(), http.DefaultTransport.(*http.Transport).Clone())
 	client, err := equinix.NewClient(config.Client)
 	if err != nil {
 		return nil, err
@@ -50,6 +58,28 @@ func newMetal(file string, getenv func(string) string) (*metal, error) {
 	devices := equinix.NewDevices(client)
 	return &metal{config: config, client: client, devices: devices, instances: equinix.NewInstances(client, devices)}, nil
 }
+
+// countCalls returns a transport that counts the attempts of calls to the API in a metric, which it registers.
+func countCalls(r prometheus.Registerer, next http.RoundTripper) http.RoundTripper {
+	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ccm_vendor_api_requests_total",
+		Help: "Requests to the vendor's API, each attempt counted, by method and status; code 0 is one without an answer.",
+	}, []string{"method", "code"})
+	r.MustRegister(calls)
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		code := 0
+		if err == nil {
+			code = resp.StatusCode
+		}
+		calls.WithLabelValues(r.Method, strconv.Itoa(code)).Inc()
+		return resp, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // check asks the API once. A token or project that is refused is an error; an API that is away is none, since it may come back.
 func (m *metal) check(ctx context.Context, log *slog.Logger) error {
@@ -65,13 +95,41 @@ func (m *metal) check(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// addresses returns elastic addresses as the source, for the cluster that the namespace kube-system identifies.
-func (m *metal) addresses(ctx context.Context, client kubernetes.Interface, log *slog.Logger) (provider.Source, error) {
+// addresses returns elastic addresses as the source, for the cluster that the namespace kube-system identifies. excluded says what no Service may ask for.
+func (m *metal) addresses(ctx context.Context, client kubernetes.Interface, excluded func() []ipam.Exclusion, log *slog.Logger) (provider.Source, error) {
 	system, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's identity, the UID of namespace kube-system: %w", err)
 	}
-	return equinix.NewEIPs(m.client, string(system.UID), m.config.Metro, log), nil
+	cache := &exclusions{read: excluded}
+	return equinix.NewEIPs(equinix.EIPOptions{
+		API: m.client, Cluster: string(system.UID), Metro: m.config.Metro, Facility: m.config.Facility,
+		MetroKey: m.config.EIPMetroKey, FacilityKey: m.config.EIPFacilityKey, ControlTag: m.config.EIPTag,
+		Excluded: cache.find, Log: log,
+	}), nil
+}
+
+// exclusions remembers for a second what no Service may have: it is asked for every Service, and changes seldom.
+type exclusions struct {
+	read func() []ipam.Exclusion
+
+	mu  sync.Mutex
+	all []ipam.Exclusion
+	at  time.Time
+}
+
+func (e *exclusions) find(addr netip.Addr) (string, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if time.Since(e.at) > time.Second {
+		e.all, e.at = e.read(), time.Now()
+	}
+	for _, x := range e.all {
+		if x.Prefix.Contains(addr) {
+			return x.What, true
+		}
+	}
+	return "", false
 }
 
 // nodeBGP returns where the BGP annotations of Nodes come from.

@@ -65,7 +65,8 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	}
 	var source provider.Source
 	if w.metal != nil {
-		if source, err = w.metal.addresses(ctx, client, log); err != nil {
+		excluded := func() []ipam.Exclusion { return provider.Exclusions(nodes, serviceCIDRs, apiServer(c.Kubeconfig)) }
+		if source, err = w.metal.addresses(ctx, client, excluded, log); err != nil {
 			return err
 		}
 	} else {
@@ -86,8 +87,15 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	}
 	controller := provider.New(o)
 	factory.Start(ctx.Done())
+	synced := []cache.InformerSynced{nodes.HasSynced}
+	if serviceCIDRs != nil {
+		synced = append(synced, serviceCIDRs.HasSynced)
+	}
 	go func() {
 		defer events.Shutdown()
+		if !cache.WaitForCacheSync(ctx.Done(), synced...) { // what no Service may have
+			return
+		}
 		if err := controller.Run(ctx); err != nil {
 			log.Error("controller ended", "err", err)
 			klog.FlushAndExit(klog.ExitFlushTimeout, 1)

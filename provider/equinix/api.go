@@ -8,6 +8,7 @@ package equinix
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 )
 
@@ -40,11 +41,12 @@ type API interface {
 
 // What an error means for the caller; the API's own text is in the error that wraps it.
 var (
-	ErrNotFound     = errors.New("not found")                // 404
-	ErrUnauthorized = errors.New("the API token is refused") // 401, 403
-	ErrRefused      = errors.New("refused by the API")       // 422: quota, payment, wrong parameter
-	ErrExists       = errors.New("exists already")           // 422 that says so
-	ErrUnavailable  = errors.New("the API is unavailable")   // transport errors, 429 and 5xx after retries
+	ErrNotFound     = errors.New("not found")                           // 404
+	ErrUnauthorized = errors.New("the API token is refused")            // 401, 403
+	ErrRefused      = errors.New("refused by the API")                  // 422: quota, payment, wrong parameter
+	ErrExists       = errors.New("exists already")                      // 422 that says so
+	ErrUnavailable  = errors.New("the API is unavailable")              // transport errors, 429 and 5xx after retries
+	ErrPayment      = fmt.Errorf("payment is required: %w", ErrRefused) // 402
 	ErrNoProject    = errors.New("there is no such project, or the token may not see it")
 )
 
@@ -81,18 +83,23 @@ type Reservation struct {
 
 // ReserveRequest says what to buy.
 type ReserveRequest struct {
-	Kind    Kind
-	Metro   string
-	Details string // for people
-	Tags    []string
+	Kind     Kind
+	Metro    string // code; or else
+	Facility string // code
+	Details  string // for people
+	Tags     []string
 }
 
 // Assignment is an address at a device.
 type Assignment struct {
 	ID     string
 	Addr   netip.Addr
-	Device string // UUID
+	Prefix netip.Prefix // what is routed to the device, around Addr
+	Device string       // UUID
 }
+
+// covers reports whether addr is routed to the device.
+func (a Assignment) covers(addr netip.Addr) bool { return a.Addr == addr || a.Prefix.Contains(addr) }
 
 // Device is a server.
 type Device struct {

@@ -26,7 +26,10 @@ const (
 	// maxRetryAfter bounds what the API can make us wait between two attempts.
 	maxRetryAfter = 30 * time.Second
 	retries       = 4
-	perPage       = 1000
+	// callsAtOnce bounds the calls under way, each with its attempts and the waits between them: an API that says 429 gets no more than so many
+	// attempts for each Retry-After.
+	callsAtOnce = 4
+	perPage     = 1000
 	// maxPages bounds a listing, whatever the API says.
 	maxPages = 100
 )
@@ -81,8 +84,29 @@ func (cfg ClientConfig) open() (*metalv1.APIClient, error) {
 	conf.Servers = metalv1.ServerConfigurations{{URL: strings.TrimSuffix(base, "/")}}
 	conf.AddDefaultHeader("X-Auth-Token", cfg.Token)
 	conf.UserAgent = strings.TrimSpace(cfg.UserAgent + " " + conf.UserAgent)
-	conf.HTTPClient = retrying(cfg).StandardClient()
+	conf.HTTPClient = &http.Client{Transport: limited{
+		next: &retryablehttp.RoundTripper{Client: retrying(cfg)}, slots: make(chan struct{}, callsAtOnce),
+	}}
 	return metalv1.NewAPIClient(conf), errors.Join(errs...)
+}
+
+// limited lets no more calls be under way than it has slots; the others wait, as long as their contexts last.
+type limited struct {
+	next  http.RoundTripper
+	slots chan struct{}
+}
+
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-r.Context().Done():
+		if r.Body != nil {
+			_ = r.Body.Close() // RoundTrip must, also on errors
+		}
+		return nil, r.Context().Err()
+	}
+	defer func() { <-l.slots }()
+	return l.next.RoundTrip(r)
 }
 
 func retrying(cfg ClientConfig) *retryablehttp.Client {
@@ -137,6 +161,8 @@ func explain(step string, resp *http.Response, err error) error {
 		kind = ErrNotFound
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		kind = ErrUnauthorized
+	case code == http.StatusPaymentRequired:
+		kind = ErrPayment
 	case code == http.StatusUnprocessableEntity && strings.Contains(messages(err), "already"):
 		kind = ErrExists
 	case code != http.StatusTooManyRequests && code >= 400 && code < 500:
@@ -191,7 +217,7 @@ func (c *Client) Assign(ctx context.Context, device string, addr netip.Addr) (As
 	if err != nil {
 		return Assignment{}, explain(fmt.Sprintf("assigning %s to device %s", addr, device), resp, err)
 	}
-	return Assignment{ID: got.GetId(), Addr: addr, Device: device}, nil
+	return Assignment{ID: got.GetId(), Addr: addr, Prefix: around(addr, int(got.GetCidr())), Device: device}, nil
 }
 
 // SetTags implements [API].

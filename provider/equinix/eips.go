@@ -1,7 +1,6 @@
 package equinix
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,315 +8,379 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"daymark/ipam"
 )
 
-// EIPType is the annotation by which a user chooses what kind of address is bought for a Service: "public_ipv4" (the default) or
-// "private_ipv4". A Service that has its address keeps it.
-const EIPType = "metal.equinix.com/eip-type"
+// vendor is what users read as the name of the place that addresses come from.
+const vendor = "Equinix Metal"
 
-// Annotations by which a Service says where its address is bought, unless the configuration does; those of the Equinix CCM.
-const (
-	EIPMetro    = "metal.equinix.com/eip-metro"
-	EIPFacility = "metal.equinix.com/eip-facility"
-)
+// EIPOptions are the parts of [EIPs].
+type EIPOptions struct {
+	API API
+	// Cluster is the UID of the cluster's namespace kube-system.
+	Cluster string
+	// Metro or Facility is where addresses are bought. When both are empty the Service says where, by the annotations MetroKey and FacilityKey.
+	Metro, Facility       string
+	MetroKey, FacilityKey string
+	// ControlTag is the tag of the control plane's address, which no Service gets and nobody here gives back; "" for none.
+	ControlTag string
+	// Excluded says what an address that a user asks for belongs to, if it is no Service's to have, such as a node's; nil for nothing.
+	Excluded func(netip.Addr) (what string, excluded bool)
+	Log      *slog.Logger
+}
 
-// EIPs are elastic addresses as the source of Services' addresses: one is bought for each Service and given back when the Service is
-// gone. Which Service an address belongs to is in its tags at the API, nowhere else: a crash loses nothing, and nothing is bought twice.
+// EIPs are elastic addresses as the source of Services' addresses (provider.Source): one is bought for each Service and given back when the Service is
+// gone. Which Service an address belongs to is in its tags at the API, nowhere else: a crash loses nothing, and nothing is bought twice. What a Service asks for by
+// address is looked up among what the project owns, and never given back.
 //
-// It keeps what the API said and what it did since, so it calls the API to buy and to give back, and lists only at start and when the end
-// of a purchase isn't known. It is safe for concurrent use; for one owner one call at a time.
+// It keeps what the API said and what it did since, so it calls the API once to buy and once to give back, and lists at start, when the end of a purchase isn't known, and
+// every 5 minutes to find what others did and what nobody needs. After a failure that the next Service would meet as well, one call tries for all. It is
+// safe for concurrent use; for one owner one call at a time.
 type EIPs struct {
-	api     API
-	cluster string
-	metro   string
-	log     *slog.Logger
+	EIPOptions
+	ready chan struct{} // closed by Replay
+	kick  chan struct{} // Run has something to do
+	turn  chan struct{} // holds the right to list
 
-	mu      sync.Mutex             // guards what follows
-	owned   map[string]Reservation // all of the project, by ID
-	byOwner map[string]string      // reservation ID by service tag
-	unsure  map[string]bool        // service tags of purchases whose end isn't known
-	users   map[netip.Addr]string  // owner of each address in use
+	mu      sync.Mutex // guards what follows
+	ledger  *ledger
+	holders *holders
+	living  map[string]string    // owner by service tag
+	unsure  map[string]time.Time // service tags of purchases whose end isn't known, and since when
+	waiting map[string]bool      // owners that were refused; true if for what a listing could change
+	extra   map[string]bool      // reservations that nobody needs
+	doubted map[string]bool      // reservations that the last sweep found to be nobody's
+	news    bool                 // those who wait may fare better now
+	api     gate
+	offers  map[offer]*gate
 }
 
-// NewEIPs returns a source for the cluster with that UID of its namespace kube-system, which buys in that metro.
-func NewEIPs(api API, cluster, metro string, log *slog.Logger) *EIPs {
+// NewEIPs returns a source that answers after Replay.
+func NewEIPs(o EIPOptions) *EIPs {
+	if o.Excluded == nil {
+		o.Excluded = func(netip.Addr) (string, bool) { return "", false }
+	}
 	return &EIPs{
-		api: api, cluster: cluster, metro: metro, log: log,
-		byOwner: map[string]string{}, unsure: map[string]bool{}, users: map[netip.Addr]string{},
+		EIPOptions: o, ready: make(chan struct{}), kick: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		ledger: newLedger(o.Cluster, o.ControlTag), holders: newHolders(), living: map[string]string{}, unsure: map[string]time.Time{},
+		waiting: map[string]bool{}, extra: map[string]bool{}, doubted: map[string]bool{}, offers: map[offer]*gate{},
 	}
 }
 
-// Run implements provider.Source. The API tells nothing by itself; who was refused asks again with back-off.
-func (e *EIPs) Run(ctx context.Context, _ func(owners ...string)) error {
-	<-ctx.Done()
-	return nil
-}
-
-// Replay implements provider.Source: it reads what the project owns and gives back what belongs to Services that are no more.
+// Replay implements provider.Source. It waits for an API that is away; a token that is refused is an error.
 func (e *EIPs) Replay(ctx context.Context, all []ipam.Existing) ([]ipam.Conflict, error) {
-	if err := e.list(ctx); err != nil {
-		return nil, err
-	}
-	living := map[string]bool{}
-	for _, x := range all {
-		living[serviceTag(x.Owner)] = true
-		e.Observe(x)
-	}
-	for _, r := range e.orphans(living) {
-		e.log.Info("releasing the address of a deleted service", "addr", r.Prefix.Addr(), "reservation", r.ID)
-		if err := e.giveBack(ctx, r); err != nil {
+	for pause := firstAwayPause; ; pause = min(longestAwayPause, 2*pause) {
+		err := e.list(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-	}
-	return nil, nil
-}
-
-func (e *EIPs) list(ctx context.Context) error {
-	all, err := e.api.Reservations(ctx)
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b Reservation) int { return cmp.Compare(a.ID, b.ID) })
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.owned = map[string]Reservation{}
-	clear(e.byOwner)
-	for _, r := range all {
-		e.rememberLocked(r)
-	}
-	return nil
-}
-
-// rememberLocked lets the first of several reservations of a Service be its address; the others are orphans of a lost answer.
-func (e *EIPs) rememberLocked(r Reservation) {
-	e.owned[r.ID] = r
-	if !ours(r, e.cluster) {
-		return
-	}
-	for _, tag := range r.Tags {
-		if _, taken := e.byOwner[tag]; !taken && len(tag) > len(serviceTagKey) && tag[:len(serviceTagKey)] == serviceTagKey {
-			e.byOwner[tag] = r.ID
+		e.Log.Warn("the project's addresses not read; trying again", "err", err)
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return nil, ctx.Err()
 		}
 	}
-}
-
-func (e *EIPs) orphans(living map[string]bool) []Reservation {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	var out []Reservation
-	for _, r := range e.owned {
-		if ours(r, e.cluster) && !slices.ContainsFunc(r.Tags, func(tag string) bool { return living[tag] && e.byOwner[tag] == r.ID }) {
-			out = append(out, r)
+	for _, x := range all {
+		e.living[serviceTag(x.Owner)] = x.Owner
+		e.holders.set(x.Owner, holding{given: slices.Clone(x.Addrs), shown: slices.Concat(x.Addrs, x.Shown)})
+	}
+	found := map[netip.Addr]ipam.Conflict{}
+	for _, x := range all {
+		for _, c := range e.conflictsLocked(x.Owner) {
+			found[c.Addr] = c
 		}
 	}
-	slices.SortFunc(out, func(a, b Reservation) int { return cmp.Compare(a.ID, b.ID) })
+	for _, r := range e.ledger.bought() {
+		if e.needlessLocked(r) {
+			e.extra[r.ID] = true
+		}
+	}
+	for _, x := range all {
+		e.replacedLocked(x.Owner, x.Requested)
+	}
+	e.mu.Unlock()
+	close(e.ready)
+	return sorted(found), nil
+}
+
+func sorted(found map[netip.Addr]ipam.Conflict) []ipam.Conflict {
+	var out []ipam.Conflict
+	for _, c := range found {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b ipam.Conflict) int { return a.Addr.Compare(b.Addr) })
 	return out
+}
+
+// conflictsLocked returns the addresses that the owner has beside another one, or that no Service may have.
+func (e *EIPs) conflictsLocked(owner string) []ipam.Conflict {
+	var out []ipam.Conflict
+	seen := map[netip.Addr]bool{}
+	for _, addr := range e.holders.of[owner].all() {
+		if seen[addr] {
+			continue
+		}
+		seen[addr] = true
+		by, _ := e.excludedLocked(addr)
+		if owners := e.holders.at[addr]; len(owners) > 1 || by != "" {
+			out = append(out, ipam.Conflict{Addr: addr, Owners: slices.Clone(owners), By: by})
+		}
+	}
+	return out
+}
+
+// excludedLocked says what an address belongs to that no Service may have.
+func (e *EIPs) excludedLocked(addr netip.Addr) (what string, excluded bool) {
+	if r, ok := e.ledger.containing(addr); ok && e.ledger.isControl(r) {
+		return "the control plane's address", true
+	}
+	return e.Excluded(addr)
 }
 
 // Observe implements provider.Source.
 func (e *EIPs) Observe(x ipam.Existing) ([]string, []ipam.Conflict) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.forgetLocked(x.Owner)
-	var conflicts []ipam.Conflict
-	for _, addr := range slices.Concat(x.Addrs, x.Shown) {
-		if other, taken := e.users[addr]; taken && other != x.Owner {
-			owners := []string{other, x.Owner}
-			slices.Sort(owners)
-			conflicts = append(conflicts, ipam.Conflict{Addr: addr, Owners: owners})
-			continue
-		}
-		e.users[addr] = x.Owner
-	}
-	return nil, conflicts
+	e.living[serviceTag(x.Owner)] = x.Owner
+	now := e.holders.of[x.Owner]
+	now.shown = slices.Concat(x.Addrs, x.Shown)
+	wake := e.setLocked(x.Owner, now)
+	return wake, e.conflictsLocked(x.Owner)
 }
 
-func (e *EIPs) forgetLocked(owner string) {
-	for addr, user := range e.users {
-		if user == owner {
-			delete(e.users, addr)
-		}
+// setLocked makes the owner's holding so, and returns whom to wake for that.
+func (e *EIPs) setLocked(owner string, now holding) (wake []string) {
+	if !e.holders.set(owner, now) {
+		return nil
+	}
+	if len(e.extra) > 0 {
+		e.kickLocked()
+	}
+	return e.waitingLocked()
+}
+
+func (e *EIPs) waitingLocked() []string {
+	var out []string
+	for owner := range e.waiting {
+		out = append(out, owner)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (e *EIPs) kickLocked() {
+	select {
+	case e.kick <- struct{}{}:
+	default: // kicked already
 	}
 }
 
 // Ensure implements provider.Source: the requested addresses if the project owns them, else the one with the Service's tags, else a new one.
 func (e *EIPs) Ensure(ctx context.Context, r ipam.Request, svc *corev1.Service) (ipam.Grant, error) {
+	grant, err := e.ensure(ctx, r, svc)
+	var refusals ipam.Refusals
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if delete(e.waiting, r.Owner); errors.As(err, &refusals) {
+		e.waiting[r.Owner] = slices.ContainsFunc(refusals, func(no ipam.Refusal) bool { return no.Reason == ipam.NotInPool })
+		e.kickLocked() // for when to try again
+	}
+	return grant, err
+}
+
+func (e *EIPs) ensure(ctx context.Context, r ipam.Request, svc *corev1.Service) (ipam.Grant, error) {
+	e.mu.Lock()
+	e.living[serviceTag(r.Owner)] = r.Owner
+	e.mu.Unlock()
 	if len(r.Requested) > 0 {
 		return e.requested(r)
 	}
-	if r.Policy == ipam.RequireDualStack || len(r.Families) > 0 && r.Families[0] == ipam.IPv6 {
-		return ipam.Grant{}, ipam.Refusals{{Reason: ipam.WrongFamily, Family: ipam.IPv6, Pools: []string{"equinix"}}}
+	missing, final := families(r)
+	if final {
+		return ipam.Grant{}, missing
 	}
-	kind, err := kindOf(svc)
+	what, err := e.offerOf(svc)
+	if err != nil {
+		return ipam.Grant{}, unavailable(err.Error())
+	}
+	if err := e.settle(ctx, serviceTag(r.Owner)); err != nil {
+		return ipam.Grant{}, err
+	}
+	bought, have, err := e.find(r.Owner)
+	if err == nil && !have {
+		bought, err = e.buy(ctx, r.Owner, what)
+	}
 	if err != nil {
 		return ipam.Grant{}, err
 	}
-	tag := serviceTag(r.Owner)
-	if e.isUnsure(tag) {
-		if err := e.list(ctx); err != nil {
-			return ipam.Grant{}, err
+	grant := ipam.Grant{Addrs: []ipam.Assigned{{Addr: bought.Prefix.Addr(), Pool: fmt.Sprintf("%s (%s)", vendor, offer{bought.Kind, bought.Metro, ""})}}, Missing: missing}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.grantLocked(r.Owner, &grant)
+	return grant, nil
+}
+
+func unavailable(why string) ipam.Refusals {
+	return ipam.Refusals{{Reason: ipam.Unavailable, Detail: why}}
+}
+
+// grantLocked notes that the owner is being given what the grant says, and completes it.
+func (e *EIPs) grantLocked(owner string, grant *ipam.Grant) {
+	h := e.holders.of[owner]
+	h.given = union(h.given, h.next) // an earlier grant of which nobody knows whether it was written
+	h.next = grant.List()
+	for i := range grant.Addrs {
+		grant.Addrs[i].New = !slices.Contains(h.given, grant.Addrs[i].Addr)
+	}
+	for _, addr := range h.given {
+		if !slices.Contains(h.next, addr) {
+			grant.Dropped = append(grant.Dropped, addr)
 		}
-		e.setUnsure(tag, false)
 	}
-	if have, ok := e.find(tag); ok {
-		return e.grant(r.Owner, have, false), nil
+	e.holders.set(owner, h)
+}
+
+func union(a, b []netip.Addr) []netip.Addr {
+	out := slices.Concat(a, b)
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
+}
+
+// find returns what was bought for the owner: of several the one that it has, else the first that nobody else has.
+func (e *EIPs) find(owner string) (Reservation, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.ledger.of(serviceTag(owner))
+	if len(all) == 0 {
+		return Reservation{}, false, nil
 	}
-	e.setUnsure(tag, true)
-	bought, err := e.api.Reserve(ctx, ReserveRequest{
-		Kind: kind, Metro: e.metro, Tags: Tags(r.Owner, e.cluster), Details: "Kubernetes Service",
-	})
-	if err != nil {
-		if errors.Is(err, ErrRefused) || errors.Is(err, ErrUnauthorized) {
-			e.setUnsure(tag, false) // certainly not bought
+	if i := slices.IndexFunc(all, func(r Reservation) bool { return e.holders.has(owner, r.Prefix.Addr()) }); i > 0 {
+		all[0], all[i] = all[i], all[0]
+	}
+	for _, r := range all {
+		if e.holders.other(owner, r.Prefix.Addr()) == "" {
+			delete(e.extra, r.ID)
+			return r, true, nil
 		}
-		return ipam.Grant{}, err
 	}
-	e.mu.Lock()
-	e.rememberLocked(bought)
-	delete(e.unsure, tag)
-	e.mu.Unlock()
-	return e.grant(r.Owner, bought, true), nil
+	addr := all[0].Prefix.Addr()
+	return Reservation{}, false, ipam.Refusals{{Reason: ipam.Taken, Addr: addr, Family: ipam.IPv4, By: e.holders.other(owner, addr)}}
 }
 
-func kindOf(svc *corev1.Service) (Kind, error) {
-	switch kind := Kind(svc.Annotations[EIPType]); kind {
-	case "", PublicIPv4:
-		return PublicIPv4, nil
-	case PrivateIPv4:
-		return kind, nil
-	default:
-		return "", fmt.Errorf("annotation %s=%q: use %s or %s", EIPType, kind, PublicIPv4, PrivateIPv4)
-	}
-}
-
-func (e *EIPs) isUnsure(tag string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.unsure[tag]
-}
-
-func (e *EIPs) setUnsure(tag string, unsure bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.unsure[tag] = unsure; !unsure {
-		delete(e.unsure, tag)
-	}
-}
-
-func (e *EIPs) find(tag string) (Reservation, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r, ok := e.owned[e.byOwner[tag]]
-	return r, ok
-}
-
-func (e *EIPs) grant(owner string, r Reservation, bought bool) ipam.Grant {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	addr := r.Prefix.Addr()
-	isNew := bought || e.users[addr] != owner
-	e.users[addr] = owner
-	return ipam.Grant{Addrs: []ipam.Assigned{{Addr: addr, New: isNew}}}
-}
-
-// requested gives addresses that the user named: the project must own them, and no other Service have them.
+// requested gives addresses that the user named: the project must own them, and nobody else have them.
 func (e *EIPs) requested(r ipam.Request) (ipam.Grant, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var grant ipam.Grant
 	var refused ipam.Refusals
 	for _, addr := range r.Requested {
-		no := ipam.Refusal{Addr: addr, Family: ipam.FamilyOf(addr), Pools: []string{"equinix"}}
-		res, owned := e.containingLocked(addr)
-		user, used := e.users[addr]
-		tagged := owned && ours(res, e.cluster) && !slices.Contains(res.Tags, serviceTag(r.Owner))
-		switch {
-		case !owned:
-			no.Reason = ipam.NotInPool
+		if no, ok := e.refusalLocked(r, addr); ok {
 			refused = append(refused, no)
-		case used && user != r.Owner:
-			no.Reason, no.By = ipam.Taken, user
-			refused = append(refused, no)
-		case tagged:
-			no.Reason, no.By = ipam.Taken, "another Service, by its tags"
-			refused = append(refused, no)
-		default:
-			grant.Addrs = append(grant.Addrs, ipam.Assigned{Addr: addr, Requested: true, New: !used})
+			continue
 		}
+		grant.Addrs = append(grant.Addrs, ipam.Assigned{Addr: addr, Requested: true, Pool: vendor + " (the project's own)"})
 	}
 	if len(refused) > 0 {
 		return ipam.Grant{}, refused
 	}
-	for _, a := range grant.Addrs {
-		e.users[a.Addr] = r.Owner
-	}
+	e.grantLocked(r.Owner, &grant)
 	return grant, nil
 }
 
-func (e *EIPs) containingLocked(addr netip.Addr) (Reservation, bool) {
-	for _, r := range e.owned {
-		if r.Prefix.Contains(addr) {
-			return r, true
-		}
+// refusalLocked says why the owner can't have an address that it asked for.
+func (e *EIPs) refusalLocked(r ipam.Request, addr netip.Addr) (ipam.Refusal, bool) {
+	no := ipam.Refusal{Addr: addr, Family: ipam.FamilyOf(addr)}
+	res, owned := e.ledger.containing(addr)
+	assigned := slices.IndexFunc(res.Assignments, func(a Assignment) bool { return a.covers(addr) })
+	switch by, excluded := e.excludedLocked(addr); {
+	case !takes(r, no.Family):
+		no.Reason = ipam.WrongFamily
+	case excluded:
+		no.Reason, no.By = ipam.Excluded, by
+	case !owned:
+		no.Reason, no.Pools, no.Detail = ipam.NotInPool, []string{vendor}, "the project owns no such address; it is looked for again every minute"
+	case assigned >= 0:
+		no.Reason, no.By = ipam.Excluded, "assigned to device "+res.Assignments[assigned].Device
+	case e.holders.other(r.Owner, addr) != "":
+		no.Reason, no.By = ipam.Taken, e.holders.other(r.Owner, addr)
+	case slices.Contains(res.Tags, usageTag) && e.ledger.serviceTag(res) != serviceTag(r.Owner):
+		no.Reason, no.By = ipam.Taken, "a Service, as its tags at "+vendor+" say"
+	default:
+		return ipam.Refusal{}, false
 	}
-	return Reservation{}, false
+	return no, true
 }
 
-// Commit implements provider.Source.
-func (e *EIPs) Commit(string) []string { return nil }
+// Commit implements provider.Source. What was bought for the owner and it has no more is given back, once nothing shows it.
+func (e *EIPs) Commit(owner string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.holders.of[owner]
+	if h.next != nil {
+		h.given, h.next = h.next, nil
+	}
+	wake := e.setLocked(owner, h)
+	e.replacedLocked(owner, h.given)
+	return wake
+}
+
+// replacedLocked notes what was bought for an owner that has something else.
+func (e *EIPs) replacedLocked(owner string, has []netip.Addr) {
+	if len(has) == 0 {
+		return
+	}
+	for _, r := range e.ledger.of(serviceTag(owner)) {
+		if !slices.Contains(has, r.Prefix.Addr()) {
+			e.extra[r.ID] = true
+			e.kickLocked()
+		}
+	}
+}
 
 // Rollback implements provider.Source. What was bought stays bought, and tagged: the next Ensure finds it.
-func (e *EIPs) Rollback(string) []string { return nil }
+func (e *EIPs) Rollback(owner string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.holders.of[owner]
+	h.next = nil
+	return e.setLocked(owner, h)
+}
 
 // Release implements provider.Source: it gives back what was bought for the owner, and only that.
 func (e *EIPs) Release(ctx context.Context, owner string) ([]string, error) {
 	tag := serviceTag(owner)
-	if e.isUnsure(tag) {
-		if err := e.list(ctx); err != nil {
-			return nil, err
-		}
-		e.setUnsure(tag, false)
+	if err := e.settle(ctx, tag); err != nil {
+		return nil, err
 	}
 	e.mu.Lock()
-	e.forgetLocked(owner)
-	var mine []Reservation
-	for _, r := range e.owned {
-		if ours(r, e.cluster) && slices.Contains(r.Tags, tag) {
-			mine = append(mine, r)
+	var mine []string
+	for _, r := range e.ledger.of(tag) {
+		if e.holders.other(owner, r.Prefix.Addr()) == "" { // else it stays until nobody uses it
+			mine = append(mine, r.ID)
 		}
 	}
 	e.mu.Unlock()
-	for _, r := range mine {
-		if err := e.giveBack(ctx, r); err != nil {
+	for _, id := range mine {
+		if err := e.giveBack(ctx, id); err != nil {
 			return nil, err
 		}
 	}
-	return nil, nil
-}
-
-// giveBack ends the assignments of a reservation and releases it; every step may be repeated.
-func (e *EIPs) giveBack(ctx context.Context, r Reservation) error {
-	for _, a := range r.Assignments {
-		if err := e.api.Unassign(ctx, a.ID); err != nil {
-			return err
-		}
-	}
-	if err := e.api.Release(ctx, r.ID); err != nil {
-		return err
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.owned, r.ID)
-	for tag, id := range e.byOwner {
-		if id == r.ID {
-			delete(e.byOwner, tag)
-		}
-	}
-	return nil
+	delete(e.living, tag)
+	delete(e.waiting, owner)
+	return e.setLocked(owner, holding{}), nil
 }
 
 // Link implements provider.Source: the agent's default.

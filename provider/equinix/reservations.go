@@ -29,6 +29,7 @@ type reservationJSON struct {
 type assignmentJSON struct {
 	ID         string       `json:"id"`
 	Address    string       `json:"address"`
+	CIDR       int          `json:"cidr"`
 	AssignedTo metalv1.Href `json:"assigned_to"`
 }
 
@@ -66,6 +67,8 @@ func (c *Client) Reserve(ctx context.Context, r ReserveRequest) (Reservation, er
 	in := metalv1.NewIPReservationRequestInput(1, string(r.Kind))
 	if r.Metro != "" {
 		in.SetMetro(r.Metro)
+	} else if r.Facility != "" {
+		in.SetFacility(r.Facility)
 	}
 	in.SetTags(r.Tags)
 	in.SetDetails(r.Details)
@@ -111,18 +114,22 @@ func (r reservationJSON) reservation() (Reservation, bool) {
 	if err != nil || r.ID == "" {
 		return Reservation{}, false
 	}
-	prefix := netip.PrefixFrom(addr, r.CIDR)
-	if !prefix.IsValid() {
-		prefix = netip.PrefixFrom(addr, addr.BitLen())
-	}
-	out := Reservation{ID: r.ID, Kind: Kind(r.Type), Prefix: prefix, Tags: r.Tags, State: r.State}
+	out := Reservation{ID: r.ID, Kind: Kind(r.Type), Prefix: around(addr, r.CIDR), Tags: r.Tags, State: r.State}
 	if r.Metro != nil {
 		out.Metro = r.Metro.Code
 	}
 	for _, a := range r.Assignments {
 		if addr, err := netip.ParseAddr(a.Address); err == nil {
-			out.Assignments = append(out.Assignments, Assignment{ID: a.ID, Addr: addr, Device: path.Base(a.AssignedTo.Href)})
+			out.Assignments = append(out.Assignments, Assignment{ID: a.ID, Addr: addr, Prefix: around(addr, a.CIDR), Device: path.Base(a.AssignedTo.Href)})
 		}
 	}
 	return out, true
+}
+
+// around returns the prefix of that length that addr is in, or addr's own where the API named no length.
+func around(addr netip.Addr, bits int) netip.Prefix {
+	if prefix := netip.PrefixFrom(addr, bits); prefix.IsValid() && bits > 0 {
+		return prefix.Masked()
+	}
+	return netip.PrefixFrom(addr, addr.BitLen())
 }

@@ -123,7 +123,7 @@ func TestWhatErrorsMean(t *testing.T) {
 		"forbidden":   {metalapi.Fault{Status: 403}, equinix.ErrUnauthorized},
 		"gone":        {metalapi.Fault{Status: 404}, equinix.ErrNotFound},
 		"quota":       {metalapi.Fault{Status: 422, Text: "You have reached your quota"}, equinix.ErrRefused},
-		"payment":     {metalapi.Fault{Status: 402, Text: "Payment required"}, equinix.ErrRefused},
+		"payment":     {metalapi.Fault{Status: 402, Text: "Payment required"}, equinix.ErrPayment},
 		"broken":      {metalapi.Fault{Status: 503}, equinix.ErrUnavailable},
 		"answer lost": {metalapi.Fault{DropAnswer: true}, equinix.ErrUnavailable},
 	} {
