@@ -40,7 +40,7 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 	}
 	e := &electors{n: n, base: election.Config{
 		Namespace: n.cfg.Kubernetes.Namespace, Identity: n.cfg.Node.Name, Host: host, Timing: n.cfg.Election.Timing,
-		Client: leases, Log: n.log, Metrics: election.NewMetrics(n.metrics), Lock: election.LockHost,
+		Client: leases, Log: n.log, Metrics: election.NewMetrics(n.metrics), Lock: election.LockHost, Pace: new(election.Pace),
 	}}
 	if !(n.cfg.ControlPlane.Enabled && n.electsControlPlane() || n.cfg.Services.Enabled && n.electsServices()) {
 		return e, nil
@@ -55,6 +55,7 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 		return nil, err
 	}
 	n.rooms["election"] = e.view
+	n.members = e.members
 	if !n.cfg.Services.Enabled || !n.electsServices() {
 		// It holds nothing: it only knows who could take over the lease.
 		n.add(func(ctx context.Context) error {

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"daymark/internal/agent"
 	"daymark/internal/datapath"
@@ -83,28 +81,14 @@ func (f *fitness) refuse(only *election.Healthy, who string, refused bool) {
 // watchLinks hands over when the link that holds addresses loses its carrier, which nobody else may notice as soon; and gives
 // everything up when it stays so.
 func (n *node) watchLinks(ctx context.Context) error {
-	var timer *time.Timer
-	err := n.kernel.WatchLinks(ctx, func(links []datapath.Link) {
-		down := n.downLink(links)
-		switch {
-		case down != "" && timer == nil:
-			n.log.Warn("handing over", "reason", "link down", "link", down)
-			n.setCarrier(false)
-			n.fitness.yield("link", down)
-			timer = n.giveUp(n.log.With("link", down))
-		case down == "" && timer != nil:
-			timer.Stop()
-			timer = nil
-			n.log.Info("link serves again")
-			n.setCarrier(true)
-			n.fitness.refuse(nil, "link", false)
-			n.fitness.yield("link", "")
+	c := carrier{fitness: &n.fitness, after: n.cfg.Election.GiveUpAfter, changed: n.setCarrier, log: n.log}
+	defer c.stop()
+	return n.kernel.WatchLinks(ctx, func(links []datapath.Link) {
+		if n.members != nil && n.lan != nil {
+			n.members.SetStations(stations(links, n.cfg.Links.ControlPlane, n.cfg.Links.Services))
 		}
+		c.set(n.downLink(links))
 	})
-	if timer != nil {
-		timer.Stop()
-	}
-	return err
 }
 
 // setCarrier says whether the links for addresses can carry traffic.
@@ -126,18 +110,6 @@ func (n *node) downLink(links []datapath.Link) string {
 		}
 	}
 	return ""
-}
-
-// giveUp gives up everything after the configured time (vip_loseleadership_timeout_seconds), if there is one.
-func (n *node) giveUp(log *slog.Logger) *time.Timer {
-	after := n.cfg.Election.GiveUpAfter
-	if after == 0 {
-		return time.NewTimer(time.Hour) // only its presence counts
-	}
-	return time.AfterFunc(after, func() {
-		log.Warn("giving up", "reason", "link stays down", "after", after)
-		n.fitness.refuse(nil, "link", true)
-	})
 }
 
 // healthCheck returns how the API server's health is asked for. Where every node announces the control plane's address, a node whose API server

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"slices"
+
 	"daymark/internal/agent"
+	"daymark/internal/datapath"
 	"daymark/internal/l2"
 	"daymark/internal/vip"
 )
@@ -16,6 +19,11 @@ func (n *node) heard(h l2.Heard) {
 		return
 	}
 	defended := n.lan.Defend(h.Key)
+	if member := n.member(h.MAC); member != "" {
+		// The lease says that it is here. A node that lost it a moment ago may still have answered or asked somebody.
+		n.log.Info("another member used the address", "addr", h.Addr, "link", h.Link, "node", member, "defended", defended)
+		return
+	}
 	n.log.Warn("conflict", "addr", h.Addr, "link", h.Link, "peer", h.MAC.String(), "defended", defended)
 	if n.services != nil {
 		n.services.Conflict(h.Addr, h.MAC.String())
@@ -23,6 +31,27 @@ func (n *node) heard(h l2.Heard) {
 	if n.controlPlane != nil {
 		n.controlPlane.Conflict(h.Addr, h.MAC.String())
 	}
+}
+
+// member returns the node of the agents' that has a hardware address, "" for a stranger.
+func (n *node) member(mac l2.MAC) string {
+	if n.members == nil {
+		return ""
+	}
+	return n.members.Station(mac.String())
+}
+
+// stations returns the hardware addresses that this node announces from: of the links that it was given, and of all others
+// that have addresses, since a Service may name its link.
+func stations(links []datapath.Link, given ...string) []string {
+	const most = 16 // they are in every renewal of the member's lease
+	var out []string
+	for _, l := range links {
+		if len(l.MAC) > 0 && !l.Loopback && (slices.Contains(given, l.Name) || len(l.Own) > 0) && !slices.Contains(out, l.MAC.String()) {
+			out = append(out, l.MAC.String())
+		}
+	}
+	return out[:min(len(out), most)]
 }
 
 // lanListener turns what is heard on the LAN into the news that a successor announced itself.

@@ -37,6 +37,7 @@ type node struct {
 	announcers []agent.Announcer
 	lan        *l2.Announcer // nil unless the mode is ARP
 	fitness    fitness
+	members    *election.Members // nil without an election
 
 	holder       *agent.Holder
 	controlPlane *agent.ControlPlane // nil unless enabled

@@ -60,3 +60,65 @@ func TestLeaseWithMembers(t *testing.T) {
 		}
 	})
 }
+
+// trio is a process that stands for the control plane's lease, for the one of Services, and as a member.
+type trio struct {
+	both
+	services *election.Lease
+}
+
+func (t trio) Run(ctx context.Context, apply election.Apply) error {
+	done := make(chan error)
+	go func() {
+		done <- t.services.Run(ctx, func(context.Context, []election.Right) error { return nil })
+	}()
+	if err := t.both.Run(ctx, apply); err != nil {
+		return err
+	}
+	return <-done
+}
+
+func TestCostAtRest(t *testing.T) {
+	for name, spread := range map[string]int{"all Services under one lease": 0, "and some spread": 30} {
+		story(t, name, func(w *world) {
+			for _, name := range []string{"a", "b", "c"} {
+				w.process(name, func(p *proc) election.Elector {
+					cfg := p.config()
+					cfg.Pace = new(election.Pace)
+					m, err := election.NewMembers(election.MembersConfig{Config: cfg, Group: "services"})
+					if err != nil {
+						w.t.Fatal(err)
+					}
+					lease := func(name string) *election.Lease {
+						l, err := election.NewLease(election.LeaseConfig{Config: cfg, Name: name, Peers: m})
+						if err != nil {
+							w.t.Fatal(err)
+						}
+						l.Set([]election.Claim{{Name: "cp"}})
+						return l
+					}
+					m.Set(claims(spread))
+					return trio{both{lease(leaseName), m}, lease("kube-vip-services")}
+				}).start()
+				time.Sleep(2 * time.Second) // the first one gets both leases
+			}
+			time.Sleep(10 * time.Second)
+			before := make([]int, 3)
+			for i, p := range w.procs {
+				before[i] = p.path.requests()
+			}
+			const over = 100
+			time.Sleep(over * time.Second)
+			for i, p := range w.procs {
+				n := float64(p.path.requests()-before[i]) / over
+				w.t.Logf("%s: %.2f requests a second", p.name, n)
+				if n > 2 || n < 0.15 {
+					w.t.Errorf("%s asks %.2f times a second", p.name, n)
+				}
+			}
+			if w.holder("cp") != w.procs[0] || w.longest("cp") > 0 {
+				w.fail("nobody held for %v", w.longest("cp"))
+			}
+		})
+	}
+}

@@ -28,6 +28,8 @@ type Config struct {
 	// lock, that one is no predecessor but alive, and this one waits like everybody else.
 	Lock func(name string) (unlock func(), err error)
 	Timing
+	// Pace is shared by the electors of one process; nil is one of this elector's own.
+	Pace *Pace
 	// Client must not limit its rate; see [NewClient].
 	Client coordinationv1client.LeasesGetter
 	// Log must be set.

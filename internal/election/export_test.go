@@ -12,5 +12,8 @@ func RewriteRecord(text string) (string, error) {
 	return r.String(), nil
 }
 
-// Score is the score of node for claim.
-func Score(node, claim string) uint64 { return score(hash(node), hash(claim)) }
+// Mix is what the score of node for claim is made of.
+func Mix(node, claim string) uint64 { return mix(hash(node), hash(claim)) }
+
+// Score is the score of node for claim under a weight.
+func Score(node, claim string, weight uint32) float64 { return score(hash(node), hash(claim), weight) }

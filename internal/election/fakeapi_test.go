@@ -171,6 +171,14 @@ type path struct {
 	stalled chan struct{}        // like mended, for what watches deliver
 	broken  chan struct{}        // closed and replaced to end every watch
 	lose    int                  // so many answers are lost, though the requests were done
+	asked   int
+}
+
+// requests returns how many were made.
+func (p *path) requests() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 func newPath(a *api) *path { return &path{api: a, broken: make(chan struct{})} }
@@ -273,6 +281,9 @@ func (p *path) way(ctx context.Context) error {
 // request takes do to the API server and its answer back. A request that was given up on the way there arrives later all the
 // same, as one does that waits in a socket's buffer.
 func request[T any](ctx context.Context, p *path, do func() (T, error)) (out T, err error) {
+	p.mu.Lock()
+	p.asked++
+	p.mu.Unlock()
 	if err := p.way(ctx); err != nil {
 		p.api.late.Go(func() {
 			if p.way(context.WithoutCancel(ctx)) == nil {

@@ -53,6 +53,7 @@ type leaseLoop struct {
 	since    time.Time
 	shown    []Right
 	give     handover
+	renewing renewing
 }
 
 func newLeaseLoop(work context.Context, l *Lease, apply Apply) *leaseLoop {
@@ -79,12 +80,14 @@ func (l *leaseLoop) run(ctx context.Context) {
 	done := ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer l.renewing.set(l.cfg.Pace, false)
 	for {
 		l.cfg.thaw()
 		next, over := l.step(time.Now(), ctx.Err() != nil)
 		if over {
 			return
 		}
+		l.renewing.set(l.cfg.Pace, l.phase == holding)
 		timer.Reset(time.Until(next))
 		select {
 		case a := <-l.req.answers:
@@ -242,7 +245,7 @@ func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
 	}
 	at := l.retryAt
 	if l.lease != nil {
-		at = later(at, l.renewed.Add(l.cfg.RetryPeriod))
+		at = later(at, l.renewed.Add(l.cfg.Pace.period(l.cfg.Timing)))
 	}
 	if !l.req.busy && !l.needRead && due.reached(at) {
 		l.write("renew", l.term())

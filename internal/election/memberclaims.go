@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -48,14 +49,23 @@ func (s *stake) listed() bool {
 // rank is an order of the nodes for one claim: those that hand it over come after the others, then the score decides.
 type rank struct {
 	gives bool
-	score uint64
+	score float64
+	node  uint64 // decides where the rest is the same
 }
 
 func (r rank) better(o rank) bool {
 	if r.gives != o.gives {
 		return o.gives
 	}
-	return r.score > o.score
+	if r.score != o.score {
+		return r.score > o.score
+	}
+	return r.node > o.node
+}
+
+// rankOf returns where the node of this id stands for a claim, by its record.
+func rankOf(node, claim uint64, r record) rank {
+	return rank{r.Yields || r.Offered.has(claim), score(node, claim, cmp.Or(r.Weight, evenWeight)), node}
 }
 
 // survey is what this node sees of one claim.
@@ -71,11 +81,11 @@ type survey struct {
 // survey looks at the others with regard to s.
 func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 	// As others see this node: what it has not written yet does not count.
-	mine := rank{gives: l.written.Yields || l.written.Offered.has(s.id), score: score(l.id, s.id)}
+	mine := rankOf(l.id, s.id, l.written)
 	for name, o := range l.view.members {
 		lists := o.record.Claims.has(s.id)
 		suspect := l.view.suspect(o, now)
-		theirs := rank{gives: o.record.Yields || o.record.Offered.has(s.id), score: score(o.id, s.id)}
+		theirs := rankOf(o.id, s.id, o.record)
 		if lists && !l.view.void(o) {
 			s.last = name
 			out.blocked = true
@@ -273,6 +283,7 @@ func (l *membersLoop) compose() record {
 	r := record{
 		Incarnation: l.self, Seq: l.nextSeq, Yields: l.asked.yielded || l.stopping || l.blind,
 		Serves: l.asked.set || len(l.inherited) > 0, Claims: set{}, Offered: set{}, Leases: l.asked.leases,
+		Weight: l.weight, Stations: l.asked.stations,
 	}
 	if l.stopping {
 		r.Leases = nil

@@ -84,7 +84,10 @@ type Members struct {
 	heard   map[string]bool
 	yielded bool
 	leases  map[string]bool // those that this node stands for
+	mine    []string        // this node's stations
 	view    []member        // live members as last seen, without this node
+
+	stations map[string]string // every other member's, by hardware address
 }
 
 // NewMembers returns an elector, or everything that is wrong with cfg.
@@ -177,12 +180,31 @@ func (m *Members) Candidates(lease string) []Candidate {
 		}
 	}
 	id := hash(lease)
-	slices.SortFunc(members, func(a, b member) int { return cmp.Compare(score(b.id, id), score(a.id, id)) })
+	slices.SortFunc(members, func(a, b member) int { return cmp.Compare(score(b.id, id, evenWeight), score(a.id, id, evenWeight)) })
 	var out []Candidate
 	for _, o := range members {
 		out = append(out, Candidate{o.node, string(o.record.Incarnation)})
 	}
 	return out
+}
+
+// SetStations says which hardware addresses this node announces from, so that the others can tell it from strangers
+// ([Members.Station]). It returns at once.
+func (m *Members) SetStations(stations []string) {
+	sorted := slices.Sorted(slices.Values(stations))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.Equal(sorted, m.mine) {
+		m.mine = sorted
+		signal(m.wake)
+	}
+}
+
+// Station returns the member that announces from a hardware address, as last seen, dead or alive; empty for a stranger.
+func (m *Members) Station(address string) (node string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stations[address]
 }
 
 // Incarnation is [Peers] Incarnation: how this process is named in its member Lease.
@@ -239,12 +261,16 @@ type asked struct {
 	yielded bool
 	heard   map[string]bool // since the last time
 	leases  []string
+
+	stations []string
 }
 
 func (m *Members) take() asked {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a := asked{set: m.set, changed: m.changed, yielded: m.yielded, heard: m.heard, leases: slices.Sorted(maps.Keys(m.leases))}
+	a := asked{
+		set: m.set, changed: m.changed, yielded: m.yielded, heard: m.heard, leases: slices.Sorted(maps.Keys(m.leases)), stations: m.mine,
+	}
 	if m.changed {
 		a.claims, m.changed = m.claims, false
 	}
@@ -254,8 +280,8 @@ func (m *Members) take() asked {
 	return a
 }
 
-func (m *Members) show(view []member) {
+func (m *Members) show(view []member, stations map[string]string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.view = view
+	m.view, m.stations = view, stations
 }

@@ -45,6 +45,12 @@ type membersLoop struct {
 	written  record // as it was sent last
 	unsure   bool   // it is not known that it was written
 	left     bool   // the release was answered
+	renewing renewing
+
+	// Its share.
+	weight   uint32
+	weighed  time.Time // when balance looked last
+	lastLoad load
 
 	// What is held.
 	delivered uint64    // the own write that the watch delivered last
@@ -74,6 +80,7 @@ func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop 
 		started: now,
 		view:    view{timing: m.cfg.Timing, self: m.name, log: m.cfg.Log, members: map[string]*member{}, stirred: true},
 		nextSeq: 1,
+		weight:  evenWeight,
 		sent:    map[uint64]time.Time{},
 		stakes:  map[string]*stake{},
 	}
@@ -83,12 +90,14 @@ func (l *membersLoop) run(ctx context.Context) {
 	done := ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer l.renewing.set(l.cfg.Pace, false)
 	for {
 		l.cfg.thaw()
 		next, over := l.step(time.Now(), ctx.Err() != nil)
 		if over {
 			return
 		}
+		l.renewing.set(l.cfg.Pace, len(l.written.Claims) > 0)
 		timer.Reset(time.Until(next))
 		select {
 		case a := <-l.req.answers:
@@ -120,6 +129,7 @@ func (l *membersLoop) step(now time.Time, stopping bool) (next time.Time, over b
 	if l.holds() && due.reached(l.withdrawAt()) {
 		l.lapse("deadline")
 	}
+	l.balance(&due)
 	if l.view.stirred || !now.Before(l.decideAt) {
 		l.review(now)
 	}
@@ -172,7 +182,11 @@ func (l *membersLoop) watchWatch(due *alarm) {
 	if !l.joined {
 		return
 	}
-	blind := due.reached(l.view.horizon.Add(l.cfg.RenewDeadline))
+	var first time.Time
+	for _, at := range l.sent {
+		first = earlier(first, at)
+	}
+	blind := !first.IsZero() && due.reached(later(first, l.view.horizon).Add(l.cfg.RenewDeadline))
 	if blind != l.blind {
 		l.blind, l.view.stirred = blind, true
 	}
@@ -210,7 +224,7 @@ func (l *membersLoop) review(now time.Time) {
 	}
 	l.decideAt = due.next
 	live := l.view.live(now)
-	l.Members.show(live)
+	l.Members.show(live, l.view.stations())
 	l.cfg.Metrics.live(len(live) + 1)
 }
 

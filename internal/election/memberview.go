@@ -107,6 +107,17 @@ func (v *view) purge() {
 	}
 }
 
+// stations returns the members by the hardware addresses that they announce from, also those that left or died a moment ago.
+func (v *view) stations() map[string]string {
+	out := map[string]string{}
+	for _, o := range v.members {
+		for _, s := range o.record.Stations {
+			out[s] = o.node
+		}
+	}
+	return out
+}
+
 // live returns the members that are not suspect.
 func (v *view) live(now time.Time) []member {
 	var out []member

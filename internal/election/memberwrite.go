@@ -67,7 +67,7 @@ func (l *membersLoop) inherit() {
 	if err != nil || !r.Incarnation.sameHost(l.self) {
 		return
 	}
-	l.adopted, l.inherited = r.Incarnation, r.Claims
+	l.adopted, l.inherited, l.weight = r.Incarnation, r.Claims, r.Weight
 }
 
 // writable returns from when on the own Lease may be written: at once, unless another process writes it.
@@ -83,12 +83,16 @@ func (l *membersLoop) writable() time.Time {
 	return l.changed.Add(duration(l.own, l.cfg.LeaseDuration))
 }
 
+// idleTimes is how much longer a member is taken for alive that lists no claim, and renews once in a lease duration: it costs
+// little, and at worst a claim or lease is offered to a dead one first, for a fraction of a second.
+const idleTimes = 2
+
 // period is how long after a write the next one is due at the latest.
 func (l *membersLoop) period() time.Duration {
 	if len(l.written.Claims) > 0 {
-		return l.cfg.RetryPeriod
+		return l.cfg.Pace.period(l.cfg.Timing)
 	}
-	return (l.cfg.RetryPeriod + l.cfg.RenewDeadline) / 2
+	return l.cfg.LeaseDuration
 }
 
 // write writes the record when it is due, or when it says something new.
@@ -125,8 +129,11 @@ func (l *membersLoop) release(due *alarm) {
 func (l *membersLoop) put(kind string, r record, holder string) {
 	now := metav1.NewMicroTime(time.Now())
 	seconds := l.cfg.seconds()
-	if holder == "" {
+	switch {
+	case holder == "":
 		seconds = 1
+	case len(r.Claims) == 0:
+		seconds *= idleTimes // nobody waits for the end of what holds nothing
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.cfg.Namespace, Name: l.name}}
 	if l.own != nil {

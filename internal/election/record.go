@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -28,6 +29,10 @@ type record struct {
 	Claims, Offered set
 	// Leases are those that it would take over, as namespace/name, sorted.
 	Leases []string
+	// Weight is what its scores are multiplied by; see [load].
+	Weight uint32
+	// Stations are the hardware addresses that it announces from, sorted, so that others know it on the wire.
+	Stations []string
 }
 
 // set is a set of hashes of claims' names.
@@ -44,12 +49,19 @@ type recordJSON struct {
 	Claims      string   `json:"claims,omitempty"`
 	Offered     string   `json:"offered,omitempty"`
 	Leases      []string `json:"leases,omitempty"`
+	Weight      uint32   `json:"weight,omitempty"` // absent is evenWeight
+	Stations    []string `json:"stations,omitempty"`
 }
 
 // String returns r as it is written; equal records give equal text.
 func (r record) String() string {
+	weight := r.Weight
+	if weight == evenWeight {
+		weight = 0
+	}
 	text, err := json.Marshal(recordJSON{
 		string(r.Incarnation), r.Seq, r.Serves, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
+		weight, r.Stations,
 	})
 	if err != nil {
 		panic(fmt.Sprintf("a member record is only strings and numbers: %v", err))
@@ -63,7 +75,10 @@ func parseRecord(text string) (record, error) {
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		return record{}, fmt.Errorf("parsing a member record: %w", err)
 	}
-	r := record{Incarnation: incarnation(j.Incarnation), Seq: j.Seq, Serves: j.Serves, Yields: j.Yields, Leases: j.Leases}
+	r := record{
+		Incarnation: incarnation(j.Incarnation), Seq: j.Seq, Serves: j.Serves, Yields: j.Yields, Leases: j.Leases,
+		Weight: min(cmp.Or(j.Weight, evenWeight), mostWeight), Stations: j.Stations,
+	}
 	var errs []error
 	for _, f := range []struct {
 		key, text string
@@ -111,5 +126,6 @@ func decodeSet(text string) (set, error) {
 // same reports whether r and o say the same, whoever wrote them and when.
 func (r record) same(o record) bool {
 	return r.Serves == o.Serves && r.Yields == o.Yields && maps.Equal(r.Claims, o.Claims) &&
-		maps.Equal(r.Offered, o.Offered) && slices.Equal(r.Leases, o.Leases)
+		maps.Equal(r.Offered, o.Offered) && slices.Equal(r.Leases, o.Leases) && r.Weight == o.Weight &&
+		slices.Equal(r.Stations, o.Stations)
 }

@@ -1,6 +1,9 @@
 package election_test
 
 import (
+	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	for _, text := range []string{
 		`{"incarnation":"boot.1/abc","seq":1}`,
 		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"yields":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","offered":"AAAAAAAAAAE","leases":["kube-system/plndr-cp-lock"]}`,
+		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"weight":877,"stations":["02:00:00:00:00:01"]}`,
 	} {
 		got, err := election.RewriteRecord(text)
 		if err != nil {
@@ -57,8 +61,37 @@ func TestScore(t *testing.T) {
 		{"node-2", "198.18.0.1", 0x96c0ac18b5ee53ef},
 		{"node-1", "2001:db8::1", 0xbe4c5479a63e0202},
 	} {
-		if got := election.Score(c.node, c.claim); got != c.want {
-			t.Errorf("score of %s for %s is %#x, want %#x", c.node, c.claim, got, c.want)
+		if got := election.Mix(c.node, c.claim); got != c.want {
+			t.Errorf("score of %s for %s is made of %#x, want %#x", c.node, c.claim, got, c.want)
 		}
+		u := float64(c.want) / (1 << 64)
+		if got, want := election.Score(c.node, c.claim, 1500), 1500/-math.Log(u); math.Abs(got-want) > want/1e9 {
+			t.Errorf("score of %s for %s is %v, want %v", c.node, c.claim, got, want)
+		}
+	}
+}
+
+// Shares are as the weights are, and a change of one weight moves claims to or from that node alone.
+func TestWeights(t *testing.T) {
+	nodes := []string{"a", "b", "c"}
+	best := func(claim string, weights map[string]uint32) string {
+		return slices.MaxFunc(nodes, func(x, y string) int {
+			return int(math.Copysign(1, election.Score(x, claim, weights[x])-election.Score(y, claim, weights[y])))
+		})
+	}
+	even := map[string]uint32{"a": 1000, "b": 1000, "c": 1000}
+	light := map[string]uint32{"a": 1000, "b": 500, "c": 1000}
+	const n = 20000
+	count := map[string]int{}
+	for i := range n {
+		claim := fmt.Sprint(i)
+		was, is := best(claim, even), best(claim, light)
+		if was != is && was != "b" {
+			t.Fatalf("%s went from %s to %s, though only b's weight changed", claim, was, is)
+		}
+		count[is]++
+	}
+	if got := float64(count["b"]) / n; math.Abs(got-0.2) > 0.01 {
+		t.Errorf("b with half the weight has %.3f of all, want 0.2", got)
 	}
 }

@@ -14,7 +14,7 @@ type Timing struct {
 	LeaseDuration time.Duration
 	// RenewDeadline is how long after its last successful renewal was sent a holder withdraws.
 	RenewDeadline time.Duration
-	// RetryPeriod is how often a holder renews.
+	// RetryPeriod is how often a holder renews, or a little less often where its process holds several leases; see [Pace].
 	RetryPeriod time.Duration
 }
 

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"daymark/internal/election"
+)
+
+// Fitness is fitness, with a carrier.
+type Fitness struct {
+	fitness
+	Carrier carrier
+}
+
+// NewFitness returns one over electors, which gives up so long after the link went down.
+func NewFitness(after time.Duration, changed func(bool), log *slog.Logger, electors ...*election.Healthy) *Fitness {
+	f := &Fitness{}
+	f.Carrier = carrier{fitness: &f.fitness, after: after, changed: changed, log: log}
+	for _, e := range electors {
+		f.add(e)
+	}
+	return f
+}
+
+// Add is add.
+func (f *Fitness) Add(e *election.Healthy) { f.add(e) }
+
+// Yield is yield.
+func (f *Fitness) Yield(who, reason string) { f.yield(who, reason) }
+
+// Refuse is refuse.
+func (f *Fitness) Refuse(only *election.Healthy, who string, refused bool) {
+	f.refuse(only, who, refused)
+}
+
+// Down is the carrier's set.
+func (f *Fitness) Down(link string) { f.Carrier.set(link) }
+
+// Stations is stations.
+var Stations = stations

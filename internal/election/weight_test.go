@@ -1,0 +1,85 @@
+package election_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"daymark/internal/election"
+)
+
+// unevenNames returns the set of three names out of many that scores alone would spread n claims worst over, and how far the
+// worst of its members is from even.
+func unevenNames(n int) (names []string, worst float64) {
+	all := claims(n)
+	for i := range 100 {
+		set := []string{fmt.Sprintf("node-%d", 3*i), fmt.Sprintf("node-%d", 3*i+1), fmt.Sprintf("node-%d", 3*i+2)}
+		count := map[string]int{}
+		for _, c := range all {
+			best, top := "", 0.0
+			for _, node := range set {
+				if s := election.Score(node, c.Name, 1000); s > top {
+					best, top = node, s
+				}
+			}
+			count[best]++
+		}
+		if off := uneven(count, n); off > worst {
+			names, worst = set, off
+		}
+	}
+	return names, worst
+}
+
+// uneven returns how far, as a share of even, the member is that is farthest from it.
+func uneven(count map[string]int, n int) (worst float64) {
+	even := float64(n) / 3
+	for _, c := range count {
+		worst = max(worst, float64(c)/even-1, 1-float64(c)/even)
+	}
+	return worst
+}
+
+func TestSpreadIsEven(t *testing.T) {
+	const n = 1000
+	names, worst := unevenNames(n)
+	if worst < 0.1 {
+		t.Fatalf("the worst of many names is only %.1f %% off", 100*worst)
+	}
+	story(t, "a thousand claims over the names that suit least", func(w *world) {
+		all := claims(n)
+		ps := members(w, names...)
+		for _, p := range ps {
+			p.elector.Set(nil)
+			p.start()
+		}
+		time.Sleep(4 * time.Second)
+		for _, p := range ps {
+			p.elector.Set(all)
+		}
+		w.await(2*time.Second, "all held", func() bool { return w.allHeld(all) })
+		first := w.placed()
+		share := func() float64 {
+			count := map[string]int{}
+			for _, node := range w.placed() {
+				count[node]++
+			}
+			return uneven(count, n)
+		}
+		took := w.await(10*time.Second, "even", func() bool { return share() < 0.08 && w.allHeld(all) })
+		time.Sleep(5 * time.Second)
+		settled := w.placed()
+		off, _, _ := moved(first, settled)
+		w.t.Logf("%v: %.1f %% off at first, %.1f %% after %v, %d moved", names, 100*worst, 100*share(), took, off)
+		if gap := w.longestOf(all); gap > 0 || share() > 0.08 {
+			w.fail("%.1f %% off; nobody held for %v", 100*share(), gap)
+		}
+		if most := int(worst * n / 3 * 2); off > most {
+			w.fail("%d claims moved, want at most %d", off, most)
+		}
+		time.Sleep(time.Minute)
+		if n, _, _ := moved(settled, w.placed()); n > 0 {
+			w.fail("%d claims moved although nothing happened", n)
+		}
+	})
+}
