@@ -78,7 +78,13 @@ func (s *Server) SetDeviceState(id, state string) {
 	}
 	s.devices = slices.DeleteFunc(s.devices, func(d *Device) bool { return d.ID == id })
 	for _, r := range s.reservations {
-		r.Assignments = slices.DeleteFunc(r.Assignments, func(a Assignment) bool { return strings.HasSuffix(a.AssignedTo.Href, "/"+id) })
+		r.Assignments = slices.DeleteFunc(r.Assignments, func(a Assignment) bool {
+			here := strings.HasSuffix(a.AssignedTo.Href, "/"+id)
+			if here {
+				s.routeLocked(a.Address, "")
+			}
+			return here
+		})
 	}
 }
 

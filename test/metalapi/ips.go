@@ -198,6 +198,7 @@ func (s *Server) deleteAddress(r *http.Request) (int, any) {
 			return http.StatusNoContent, nil
 		}
 		if j := slices.IndexFunc(res.Assignments, func(a Assignment) bool { return a.ID == id }); j >= 0 {
+			s.routeLocked(res.Assignments[j].Address, "")
 			res.Assignments = slices.Delete(res.Assignments, j, j+1)
 			return http.StatusNoContent, nil
 		}
@@ -231,7 +232,14 @@ func (s *Server) assign(r *http.Request) (int, any) {
 			ParentBlock: &parentBlock{Network: res.Network, Netmask: "255.255.255.255", CIDR: res.CIDR, Href: res.Href},
 		}
 		res.Assignments = append(res.Assignments, a)
+		s.routeLocked(a.Address, device.ID)
 		return http.StatusCreated, a
 	}
 	return http.StatusUnprocessableEntity, failure("Address " + want + " is not reserved by this project")
+}
+
+func (s *Server) routeLocked(addr, device string) {
+	if a, err := netip.ParseAddr(addr); err == nil {
+		s.cfg.Routed(a, device)
+	}
 }

@@ -32,7 +32,10 @@ type Config struct {
 	Public, Private netip.Prefix
 	// Quota is the number of reservations after which the API answers 422; 0 means no limit.
 	Quota int
-	Log   *slog.Logger
+	// Routed is told where an address leads from now on: the device's ID, or "" for nowhere. It is called in order, while no other
+	// call is done, and must not call the Server. May be nil.
+	Routed func(addr netip.Addr, device string)
+	Log    *slog.Logger
 }
 
 // Server is the simulated API. It is safe for concurrent use.
@@ -53,6 +56,9 @@ type Server struct {
 // New returns a simulator with no device and no reservation.
 func New(cfg Config) *Server {
 	cfg.Name = cmp.Or(cfg.Name, "project")
+	if cfg.Routed == nil {
+		cfg.Routed = func(netip.Addr, string) {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
