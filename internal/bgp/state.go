@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// unreachable is after how long a session that is not up is reported.
+// unreachable is after how long a session that does not come up, or not again, is reported with what its attempts met.
 const unreachable = 20 * time.Second
 
 // SessionEvent is what happened to the session with a peer.
@@ -63,7 +63,7 @@ type peerState struct {
 	neighbor   netip.Addr
 	password   bool
 	configured time.Time
-	told       bool // that it doesn't come up
+	told       bool // that it doesn't come up, since it was set up or up last
 }
 
 func newStates(o Options) *states {
@@ -117,7 +117,7 @@ func (s *states) tellUnreachable(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, p := range s.peers {
-		if p.Established() || p.told || p.Flaps > 0 || now.Sub(p.configured) < unreachable {
+		if p.Established() || p.told || now.Sub(p.configured) < unreachable || now.Sub(p.Since) < unreachable {
 			continue
 		}
 		p.told = true

@@ -112,7 +112,8 @@ func (b *bed) agentRights(t *testing.T) {
 		{"create", "", "events", "", "shop", ""},
 		{"update", "coordination.k8s.io", "leases", "", "kube-system", "kube-vip-cp"},
 		{"create", "coordination.k8s.io", "leases", "", "other", ""},
-		{"get", "", "secrets", "", "kube-system", "bgp"},
+		{"list", "", "secrets", "", "kube-system", "bgp"},
+		{"watch", "", "secrets", "", "kube-system", "bgp"},
 	})
 	b.check(t, "kube-vip", false, []access{
 		{"patch", "", "services", "", "shop", "web"},

@@ -19,8 +19,8 @@ const (
 // TestServices has every node announce what it can serve, and with an election the holder alone.
 func TestServices(t *testing.T) {
 	t.Parallel()
-	b := newBed(t)
-	flags := []string{"--services", "--bgppeers=" + b.peer + ":65001"}
+	b := newBed(t, "bfd 5 1000 1000")
+	flags := []string{"--services", "--bgppeers=" + b.peer + ":65001:::::true;1000;1000;5"}
 	b.startAll(flags...)
 	b.serve("web", web, cluster, "n1")
 	b.up(b.nodes...)
@@ -50,6 +50,10 @@ func (b *bed) with(t *testing.T) *bed {
 func (b *bed) shown() {
 	n := b.nodes[0]
 	_, peers := b.view(n)
+	b.eventually(20*time.Second, func() string { return fmt.Sprintf("BFD is not up: %+v", peers) }, func() bool {
+		_, peers = b.view(n)
+		return peers[0].BFD == "up"
+	})
 	if len(peers) != 1 || peers[0].Peer != b.peer || peers[0].ASN != 65001 || peers[0].Announced != 1 || peers[0].Flaps != 0 || peers[0].Since.IsZero() {
 		b.t.Errorf("/vips has peers %+v", peers)
 	}
@@ -62,6 +66,7 @@ func (b *bed) shown() {
 		fmt.Sprintf(`daymark_bgp_session_up{asn="65001",peer=%q,state="established"} 1`, b.peer),
 		fmt.Sprintf(`daymark_bgp_announced_prefixes{peer=%q} 1`, b.peer),
 		fmt.Sprintf(`daymark_bgp_session_flaps_total{peer=%q} 0`, b.peer),
+		fmt.Sprintf(`daymark_bgp_bfd_up{peer=%q,state="up"} 1`, b.peer),
 		fmt.Sprintf(`daymark_bgp_session_uptime_seconds{peer=%q} `, b.peer),
 		"daymark_bgp_waiting 0",
 	} {
