@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -28,6 +27,7 @@ type bed struct {
 	lan     *netns.LAN
 	cluster *controlplane.Cluster
 	nodes   []*controlplane.Node
+	pods    map[string]*controlplane.Pod // by node
 	client  *kubernetes.Clientset
 }
 
@@ -36,7 +36,7 @@ func newBed(t *testing.T, hosts ...string) *bed {
 	t.Helper()
 	programs := controlplane.Programs(t)
 	lab, lan := netns.Lan(t, hosts...)
-	b := &bed{t: t, lan: lan}
+	b := &bed{t: t, lan: lan, pods: map[string]*controlplane.Pod{}}
 	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: programs, Endpoint: lan.Addr(200)}))(t)
 	for _, name := range hosts {
 		b.nodes = append(b.nodes, require.Value(b.cluster.Add(lab.Host(name)))(t))
@@ -84,39 +84,27 @@ func (b *bed) agent(node *controlplane.Node, env ...string) *netns.Command {
 func (b *bed) service(name string, addr netip.Addr, policy corev1.ServiceExternalTrafficPolicy, nodes ...string) {
 	b.t.Helper()
 	ctx := b.t.Context()
-	svc := &corev1.Service{
+	svc := require.Value(b.client.CoreV1().Services("default").Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"kube-vip.io/loadbalancerIPs": addr.String()}},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: policy,
 			Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}},
 		},
-	}
-	require.Value(b.client.CoreV1().Services("default").Create(ctx, svc, metav1.CreateOptions{}))(b.t)
-	b.endpoints(name, nodes...)
+	}, metav1.CreateOptions{}))(b.t)
+	b.endpoints(svc, nodes...)
 }
 
-// endpoints makes a ready endpoint on each of nodes the whole of what the Service has.
-func (b *bed) endpoints(name string, nodes ...string) {
+// endpoints makes a ready pod on each of nodes the whole of what the Service has.
+func (b *bed) endpoints(svc *corev1.Service, nodes ...string) {
 	b.t.Helper()
-	ctx := b.t.Context()
-	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
-		AddressType: discoveryv1.AddressTypeIPv4,
+	var pods []*controlplane.Pod
+	for _, name := range nodes {
+		if b.pods[name] == nil {
+			b.pods[name] = require.Value(b.cluster.Node(name).AddPod("pod-" + name))(b.t)
+		}
+		pods = append(pods, b.pods[name])
 	}
-	yes := true
-	for i, node := range nodes {
-		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
-			Addresses: []string{netip.AddrFrom4([4]byte{198, 19, 64, byte(i + 2)}).String()}, NodeName: &node,
-			Conditions: discoveryv1.EndpointConditions{Ready: &yes, Serving: &yes},
-		})
-	}
-	api := b.client.DiscoveryV1().EndpointSlices("default")
-	if old, err := api.Get(ctx, name, metav1.GetOptions{}); err == nil {
-		slice.ResourceVersion = old.ResourceVersion
-		require.Value(api.Update(ctx, slice, metav1.UpdateOptions{}))(b.t)
-		return
-	}
-	require.Value(api.Create(ctx, slice, metav1.CreateOptions{}))(b.t)
+	require.NoError(b.t, controlplane.SetEndpoints(b.t.Context(), b.client, svc, controlplane.Ready(pods...)...))
 }
 
 // merge returns base with what env sets anew; an empty value unsets.
