@@ -164,7 +164,7 @@ func controlPlaneSettings() []setting {
 			help:    "seconds between checks of the balancer's backends",
 			binding: bind(seconds(1, 3600), func(c *Config) *time.Duration { return &c.Balancer.Check })},
 		{group: group, env: env("control_plane_health_check_address"), flag: "controlPlaneHealthCheckAddress",
-			help:    "URL that must answer 200 for the VIP to be held",
+			help:    "URL that must answer 200 for the VIP to be held; without one, and without an election, /livez on the node itself once that was well",
 			binding: bind(webURL(), func(c *Config) *string { return &health(c).URL })},
 		{group: group, env: env("control_plane_health_check_period_seconds"), flag: "controlPlaneHealthCheckPeriodSeconds", def: "5",
 			help:    "seconds between two checks",

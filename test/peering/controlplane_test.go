@@ -23,12 +23,15 @@ func TestControlPlane(t *testing.T) {
 		checked := append(flags, "--controlPlaneHealthCheckAddress=https://127.0.0.1:6443/livez", "--controlPlaneHealthCheckPeriodSeconds=1",
 			"--controlPlaneHealthCheckTimeoutSeconds=1", "--controlPlaneHealthCheckFailureThreshold=2")
 		b.start(b.nodes[0], checked...)
-		b.start(b.nodes[1], checked...) // which has no API server
+		b.start(b.nodes[1], append(checked, "--services")...) // which has no API server
+		b.serve("web", web, cluster, "n1")
 		b.up(b.nodes...)
+		b.by(20*time.Second, web, "n2")
 		b.by(20*time.Second, controlPlaneAddr, "n1")
 		b.asks()
 		require.NoError(t, b.nodes[0].APIServer.Kill())
 		b.by(10*time.Second, controlPlaneAddr, "")
+		b.by(time.Second, web, "n2") // the data plane outlives the control plane
 		require.NoError(t, b.nodes[0].StartAPIServer(t.Context()))
 		require.NoError(t, b.nodes[0].Ready(t.Context()))
 		b.by(10*time.Second, controlPlaneAddr, "n1")
