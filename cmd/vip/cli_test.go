@@ -162,7 +162,7 @@ func TestTogether(t *testing.T) {
 		"balancer":       {arp + " lb_enable=1", `lb_enable="true" (environment lb_enable): not in this version`},
 		"UPnP":           {arp + " enable_upnp=1", "enable_upnp"},
 		"wireguard":      {"svc_enable=1 vip_wireguard=1", "vip_wireguard"},
-		"routing table":  {"svc_enable=1 vip_routingtable=1", "vip_routingtable"},
+		"routing table":  {"svc_enable=1 vip_routingtable=1 vip_routingprotocol=2", "vip_routingprotocol"},
 		"metal and ARP":  {arp + " vip_packet=1", "Equinix Metal has no shared link"},
 		"metal Services": {"vip_packet=1 cp_enable=1 address=192.0.2.10 svc_enable=1 provider_config=/x", "Services need bgp_enable"},
 		"metal token":    {"vip_packet=1 cp_enable=1 address=192.0.2.10 vip_packetproject=p", "the API needs a token"},

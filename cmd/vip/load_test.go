@@ -205,7 +205,7 @@ func TestEveryWrongValueIsReported(t *testing.T) {
 		`vip_leaseduration="3" (environment vip_leaseduration), vip_renewdeadline="3" (default)`,
 		`file svc_allowed_cidrs="192.0.2.1/24,x": "192.0.2.1/24": has host bits set; did you mean 192.0.2.0/24`,
 		`file vip_loglevel="loud"`,
-		`vip_wireguard="true" (environment vip_wireguard): not in this version; use vip_arp or bgp_enable`,
+		`vip_wireguard="true" (environment vip_wireguard): not in this version; use vip_arp, bgp_enable or vip_routingtable`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing %q in:\n%v", want, err)

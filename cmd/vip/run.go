@@ -19,11 +19,11 @@ import (
 	"k8s.io/klog/v2"
 
 	"daymark/internal/agent"
-	"daymark/internal/bgp"
 	"daymark/internal/datapath"
 	"daymark/internal/election"
 	"daymark/internal/l2"
 	"daymark/internal/resolve"
+	"daymark/internal/route"
 	"daymark/internal/vip"
 )
 
@@ -36,6 +36,7 @@ type node struct {
 	kernel     *datapath.Kernel
 	announcers []agent.Announcer
 	lan        *l2.Announcer // nil unless the mode is ARP
+	table      *route.Table  // nil unless the mode is routing table
 	fitness    fitness
 	members    *election.Members // nil without an election
 
@@ -99,7 +100,11 @@ func (n *node) tidy(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	return n.kernel.Set(ctx, nil)
+	var err error
+	if n.table != nil {
+		err = n.table.Set(ctx, nil)
+	}
+	return errors.Join(err, n.kernel.Set(ctx, nil))
 }
 
 // open opens the kernel and finds the links.
@@ -168,48 +173,6 @@ func (n *node) wire(ctx context.Context) error {
 	return nil
 }
 
-// wireAnnouncers makes what leads traffic here.
-func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.EventRecorder) error {
-	switch n.cfg.Mode {
-	case ModeARP:
-		lan, err := l2.New(l2.Config{Log: n.log, Metrics: n.metrics, Period: n.cfg.ARP.Refresh, Heard: n.heard})
-		if err != nil {
-			return fmt.Errorf("opening ARP and NDP: %w", err)
-		}
-		n.lan = lan
-		n.announcers = append(n.announcers, lan)
-		n.add(lan.Run)
-		return nil
-	case ModeMetal:
-		return n.wireMetal(recorder)
-	case ModeBGP:
-		lookup, err := n.metalPeers()
-		if err != nil {
-			return err
-		}
-		n.restartGracefully()
-		n.fitness.yield("bgp", "no session with a router yet")
-		speaker := bgp.New(bgp.Options{Logger: n.log, Session: agent.SessionEvents(recorder, n.cfg.Node.Name), Connected: n.connected})
-		n.metrics.MustRegister(speaker.Collector())
-		n.announcers = append(n.announcers, speaker)
-		n.add(speaker.Run)
-		peering := agent.NewPeering(agent.PeeringConfig{
-			Prefix: n.cfg.BGP.Annotations, Lookup: lookup, Base: n.cfg.BGP.Speaker, NodeName: n.cfg.Node.Name, Namespace: n.cfg.Kubernetes.Namespace,
-			Client: client, Speaker: speaker, Events: recorder, Logger: n.log,
-		})
-		n.add(peering.Run)
-		n.rooms["bgp"] = func() any { return speaker.Peers() }
-		n.ready = append(n.ready, agent.Check{Name: "bgp", Test: func() error {
-			if why := peering.Waiting(); why != "" {
-				return errors.New(why)
-			}
-			return nil
-		}})
-		return nil
-	}
-	return fmt.Errorf("mode %s is not in this version", n.cfg.Mode)
-}
-
 func (n *node) wireLabels(client kubernetes.Interface) {
 	if !n.cfg.Services.LabelNodes {
 		return
@@ -222,7 +185,7 @@ func (n *node) wireLabels(client kubernetes.Interface) {
 
 func (n *node) wireHolder() {
 	cfg := agent.HolderConfig{
-		Datapath: n.kernel, Announcers: n.announcers, Overlap: n.cfg.Mode == ModeBGP, Logger: n.log,
+		Datapath: n.kernel, Announcers: n.announcers, Overlap: n.cfg.Mode == ModeBGP || n.cfg.Mode == ModeRoutingTable, Logger: n.log,
 		Changed: func(states []agent.State) {
 			if n.services != nil {
 				n.services.Changed(states)
@@ -239,6 +202,9 @@ func (n *node) wireHolder() {
 				n.controlPlane.Passed(a)
 			}
 		},
+	}
+	if n.table != nil {
+		cfg.Datapath = sweeping{n.kernel, n.table}
 	}
 	if n.lan != nil {
 		cfg.Prober, cfg.Listener = n.lan, lanListener{n.lan}
@@ -301,10 +267,16 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
 		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
-		Preserve: n.cfg.Election.PreserveAddress, Detached: n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink, StayAtStop: !n.electsServices(),
+		Preserve: n.cfg.Election.PreserveAddress, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: func(reason string) { n.fitness.yield("node", reason) }, Logger: n.log,
 	})
 	return nil
+}
+
+// detachesServices reports whether addresses of Services are announced without being on a link, where all nodes that announce
+// one would answer for it by ARP. kube-proxy takes their traffic all the same.
+func (n *node) detachesServices() bool {
+	return n.cfg.Mode == ModeRoutingTable || n.cfg.Mode == ModeBGP && !n.cfg.BGP.AttachToLink
 }
 
 // events returns what tells users on their own objects.

@@ -52,8 +52,7 @@ type gap struct {
 // missing returns what this version can't do. A line goes when its room is built.
 func missing(c Config) []gap {
 	return []gap{
-		{"vip_routingtable", c.switches.routingTable, "use vip_arp or bgp_enable"},
-		{"vip_wireguard", c.switches.wireGuard, "use vip_arp or bgp_enable"},
+		{"vip_wireguard", c.switches.wireGuard, "use vip_arp, bgp_enable or vip_routingtable"},
 		{"lb_enable", c.Balancer.Enabled, "unset it; the VIP's holder answers from its own API server"},
 		{"vip_ddns", c.DNS.DHCP, "give address as an IP address"},
 		{"address", c.ControlPlane.Host != "" && !c.DNS.DHCP, "give an IP address in place of a DNS name"},
