@@ -58,6 +58,9 @@ func (f *Fence) Wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
+// Open reports whether a write may be sent now, for those to an API that isn't behind the fence.
+func (f *Fence) Open() bool { return f.rest() >= shortest }
+
 func (f *Fence) rest() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()

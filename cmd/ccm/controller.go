@@ -61,6 +61,9 @@ func newController(s *settings, getenv func(string) string) (*cobra.Command, err
 	constructors[provider.NodeBGPController] = app.ControllerInitFuncConstructor{
 		InitContext: app.ControllerInitContext{ClientName: provider.NodeBGPController}, Constructor: w.constructNodeBGP,
 	}
+	constructors[equinix.ControlPlaneController] = app.ControllerInitFuncConstructor{
+		InitContext: app.ControllerInitContext{ClientName: equinix.ControlPlaneController}, Constructor: w.constructControlPlane,
+	}
 	for _, name := range []string{names.CloudNodeController, names.CloudNodeLifecycleController} {
 		constructors[name] = app.DefaultInitFuncConstructors[name]
 	}
@@ -96,7 +99,8 @@ func (w *wiring) cloud(c *config.CompletedConfig) cloudprovider.Interface {
 		fail(fmt.Errorf("--cloud-provider=%s: use %s or %s", chosen.Name, cloudPools, equinix.ProviderName))
 	}
 	if le := c.ComponentConfig.Generic.LeaderElection; le.LeaderElect {
-		c.Kubeconfig.Wrap(provider.NewFence(le.ResourceNamespace, le.ResourceName, le.RenewDeadline.Duration).Wrap)
+		w.fence = provider.NewFence(le.ResourceNamespace, le.ResourceName, le.RenewDeadline.Duration)
+		c.Kubeconfig.Wrap(w.fence.Wrap)
 	}
 	return cloud
 }

@@ -32,7 +32,8 @@ import (
 type wiring struct {
 	settings *settings
 	getenv   func(string) string
-	metal    *metal // nil for another cloud
+	metal    *metal          // nil for another cloud
+	fence    *provider.Fence // nil without an election
 	once     sync.Once
 	err      error
 }

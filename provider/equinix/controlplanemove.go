@@ -141,8 +141,8 @@ func nodeObject(name string) *corev1.ObjectReference {
 
 // serverOf returns the device of a Node and the address of its API server: the Node's first internal one that isn't the shared one.
 func serverOf(node *corev1.Node, shared netip.Addr) (device string, addr netip.Addr, ok bool) {
-	device = deviceID(node.Spec.ProviderID)
-	if device == "" {
+	device, err := DeviceID(node.Spec.ProviderID)
+	if err != nil {
 		return "", netip.Addr{}, false
 	}
 	for _, kind := range []corev1.NodeAddressType{corev1.NodeInternalIP, corev1.NodeExternalIP} {
@@ -153,17 +153,4 @@ func serverOf(node *corev1.Node, shared netip.Addr) (device string, addr netip.A
 		}
 	}
 	return "", netip.Addr{}, false
-}
-
-// deviceID returns the device's UUID in a Node's provider ID: equinixmetal://<uuid>, packet://<uuid> of older clusters, or the UUID alone. "" is
-// none, or another cloud's.
-func deviceID(providerID string) string {
-	scheme, id, found := strings.Cut(providerID, "://")
-	switch {
-	case !found:
-		return providerID
-	case scheme == "equinixmetal", scheme == "packet":
-		return id
-	}
-	return ""
 }
