@@ -16,14 +16,15 @@ const controlPlaneAddr = "192.0.2.100"
 // TestControlPlane has the nodes announce the control plane's address: every one whose API server is well, or with an election the holder.
 func TestControlPlane(t *testing.T) {
 	t.Parallel()
-	b := newBed(t)
+	b := newBed(t, "graceful-restart-helper")
 	flags := []string{"--controlplane", "--address=" + controlPlaneAddr, "--bgppeers=" + b.peer + ":65001"}
 	t.Run("every well node", func(t *testing.T) {
 		b := b.with(t)
 		checked := append(flags, "--controlPlaneHealthCheckAddress=https://127.0.0.1:6443/livez", "--controlPlaneHealthCheckPeriodSeconds=1",
 			"--controlPlaneHealthCheckTimeoutSeconds=1", "--controlPlaneHealthCheckFailureThreshold=2")
 		b.start(b.nodes[0], checked...)
-		b.start(b.nodes[1], append(checked, "--services")...) // which has no API server
+		restarts := append(checked, "--services", "--bgpGracefulRestart=60")
+		b.start(b.nodes[1], restarts...) // which has no API server
 		b.serve("web", web, cluster, "n1")
 		b.up(b.nodes...)
 		b.by(20*time.Second, web, "n2")
@@ -35,6 +36,7 @@ func TestControlPlane(t *testing.T) {
 		require.NoError(t, b.nodes[0].StartAPIServer(t.Context()))
 		require.NoError(t, b.nodes[0].Ready(t.Context()))
 		b.by(10*time.Second, controlPlaneAddr, "n1")
+		b.upgraded(restarts)
 		b.stop()
 		b.by(5*time.Second, controlPlaneAddr, "")
 	})
@@ -57,6 +59,27 @@ func TestControlPlane(t *testing.T) {
 		b.by(10*time.Second, controlPlaneAddr, holder)
 		b.stop()
 	})
+}
+
+// upgraded replaces the agent of n2, which alone announces web, while a client asks.
+func (b *bed) upgraded(flags []string) {
+	b.t.Helper()
+	prober := b.probe()
+	defer prober.Stop()
+	b.pause(300 * time.Millisecond)
+	begun := time.Now()
+	require.NoError(b.t, b.agents["n2"].Stop(b.t.Context()))
+	b.pause(time.Second)
+	b.by(time.Second, web, "n2")
+	b.start(b.nodes[1], flags...)
+	b.up(b.nodes[1])
+	b.pause(2 * time.Second) // after End-of-RIB the router drops what was not offered again
+	b.by(time.Second, web, "n2")
+	outage := prober.Report(begun, time.Now())
+	b.t.Logf("FAULT | BGP: the only agent upgraded under graceful restart | %s |", outage)
+	if outage.Lost > 0 {
+		b.t.Errorf("upgrade: %s", outage)
+	}
 }
 
 // asks asks the API server through the address, from behind the router.

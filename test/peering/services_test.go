@@ -36,7 +36,7 @@ func TestServices(t *testing.T) {
 	t.Run("stop", func(t *testing.T) { b.with(t).stopped(flags) })
 	b.stop()
 	b.by(10*time.Second, web, "")
-	t.Run("election", func(t *testing.T) { b.with(t).elected(append(flags, "--servicesElection")) })
+	t.Run("election", func(t *testing.T) { b.with(t).elected(append(flags, "--servicesElection", "--controlplane", "--address="+controlPlaneAddr)) })
 }
 
 // with is the bed for a subtest.
@@ -161,11 +161,13 @@ func (b *bed) stopped(flags []string) {
 	}
 }
 
-// elected spreads Services: one node announces each, and passes it on with no moment without a path.
+// elected spreads Services: one node announces each, and passes it on with no moment without a path. The control plane's address, for which there is no
+// election, is announced by all.
 func (b *bed) elected(flags []string) {
 	b.startAll(flags...)
 	b.up(b.nodes...)
 	holder := b.holder()
+	b.by(10*time.Second, controlPlaneAddr, "n1 n2")
 	prober := b.probe()
 	defer prober.Stop()
 	b.pause(300 * time.Millisecond)
