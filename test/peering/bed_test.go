@@ -281,9 +281,27 @@ func (b *bed) events(node string) []string {
 	return out
 }
 
+// patience is after how long a question is lost. A machine that has other things to do answers late.
+const patience = 2 * time.Second
+
 // probe asks web through the router, again and again.
 func (b *bed) probe() *netns.Prober {
-	return netns.StartProber(netns.Probe{From: b.client, Network: "udp", To: netip.MustParseAddrPort(web + ":7"), Timeout: 500 * time.Millisecond})
+	b.t.Helper()
+	p := netns.StartProber(netns.Probe{From: b.client, Network: "udp", To: netip.MustParseAddrPort(web + ":7"), Timeout: patience})
+	b.t.Cleanup(p.Stop)
+	b.pause(300 * time.Millisecond)
+	return p
+}
+
+// nothingLost fails unless every question that was asked between two moments was answered.
+func (b *bed) nothingLost(p *netns.Prober, what string, from, to time.Time) {
+	b.t.Helper()
+	b.pause(time.Until(to.Add(patience + 200*time.Millisecond)))
+	outage := p.Report(from, to)
+	b.t.Logf("FAULT | BGP: %s | %s |", what, outage)
+	if outage.Lost > 0 {
+		b.t.Errorf("%s: %s", what, outage)
+	}
 }
 
 // pause lets time go by, for what must not happen, or for a prober to see.

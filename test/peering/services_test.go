@@ -36,7 +36,9 @@ func TestServices(t *testing.T) {
 	t.Run("stop", func(t *testing.T) { b.with(t).stopped(flags) })
 	b.stop()
 	b.by(10*time.Second, web, "")
-	t.Run("election", func(t *testing.T) { b.with(t).elected(append(flags, "--servicesElection", "--controlplane", "--address="+controlPlaneAddr)) })
+	t.Run("election", func(t *testing.T) {
+		b.with(t).elected(append(flags, "--servicesElection", "--controlplane", "--address="+controlPlaneAddr))
+	})
 }
 
 // with is the bed for a subtest.
@@ -116,12 +118,10 @@ func (b *bed) shared() {
 // drained cordons a node while a client asks: its path is marked, then gone, and no question is lost.
 func (b *bed) drained() {
 	prober := b.probe()
-	defer prober.Stop()
 	defer func() { // also when it fails: other tests follow
 		b.cordon("n1", false)
 		b.cordon("n2", false)
 	}()
-	b.pause(300 * time.Millisecond)
 	begun := time.Now()
 	b.cordon("n1", true)
 	b.by(5*time.Second, web, "n1* n2")
@@ -132,19 +132,12 @@ func (b *bed) drained() {
 	b.by(10*time.Second, web, "n1")
 	b.cordon("n2", false)
 	b.by(10*time.Second, web, "n1 n2")
-	b.pause(300 * time.Millisecond)
-	outage := prober.Report(begun, time.Now())
-	b.t.Logf("FAULT | BGP: node cordoned, by the agent, and uncordoned | %s |", outage)
-	if outage.Lost > 0 {
-		b.t.Errorf("drain: %s", outage)
-	}
+	b.nothingLost(prober, "node cordoned, and uncordoned", begun, time.Now())
 }
 
 // stopped stops an agent while a client asks, and starts it again.
 func (b *bed) stopped(flags []string) {
 	prober := b.probe()
-	defer prober.Stop()
-	b.pause(300 * time.Millisecond)
 	begun := time.Now()
 	done := make(chan error, 1)
 	go func() { done <- b.agents["n1"].Stop(b.t.Context()) }()
@@ -153,12 +146,7 @@ func (b *bed) stopped(flags []string) {
 	b.by(5*time.Second, web, "n2")
 	b.start(b.nodes[0], flags...)
 	b.by(20*time.Second, web, "n1 n2")
-	b.pause(300 * time.Millisecond)
-	outage := prober.Report(begun, time.Now())
-	b.t.Logf("FAULT | BGP: agent stopped and started again | %s |", outage)
-	if outage.Lost > 0 {
-		b.t.Errorf("stop: %s", outage)
-	}
+	b.nothingLost(prober, "agent stopped, and started again", begun, time.Now())
 }
 
 // elected spreads Services: one node announces each, and passes it on with no moment without a path. The control plane's address, for which there is no
@@ -169,25 +157,23 @@ func (b *bed) elected(flags []string) {
 	holder := b.holder()
 	b.by(10*time.Second, controlPlaneAddr, "n1 n2")
 	prober := b.probe()
-	defer prober.Stop()
-	b.pause(300 * time.Millisecond)
-	passed := func(name string, do func()) {
+	var checks []func()
+	passed := func(what string, do func()) {
 		b.t.Helper()
 		begun := time.Now()
 		do()
 		b.by(10*time.Second, web, map[string]string{"n1": "n2", "n2": "n1"}[holder])
-		b.pause(300 * time.Millisecond)
-		outage := prober.Report(begun, time.Now())
-		b.t.Logf("FAULT | BGP with election: %s | %s |", name, outage)
-		if outage.Lost > 0 {
-			b.t.Errorf("%s: %s", name, outage)
-		}
+		over := time.Now()
+		checks = append(checks, func() { b.nothingLost(prober, what, begun, over) })
 	}
-	passed("holder cordoned", func() { b.cordon(holder, true) })
+	passed("election, holder cordoned", func() { b.cordon(holder, true) })
 	b.cordon(holder, false)
 	b.pause(2 * time.Second) // it may come back
 	holder = b.holder()
-	passed("holder stopped", func() { require.NoError(b.t, b.agents[holder].Stop(b.t.Context())) })
+	passed("election, holder stopped", func() { require.NoError(b.t, b.agents[holder].Stop(b.t.Context())) })
+	for _, check := range checks {
+		check()
+	}
 }
 
 // holder waits until one node announces, and returns its name.
