@@ -7,14 +7,6 @@ type addrs struct {
 	count  Count
 }
 
-// fill puts every address of the pool in the empty set.
-func (a *addrs) fill() {
-	for _, s := range a.within.list {
-		a.spans.put(s)
-		a.count = a.count.Add(a.within.count(s))
-	}
-}
-
 // add puts x, an address of the pool, in the set; false if it is there.
 func (a *addrs) add(x uint128) bool {
 	p, _ := a.within.at(x)
@@ -48,20 +40,6 @@ func (a *addrs) remove(x uint128) bool {
 		a.cut(s, span{x, x})
 	}
 	return ok
-}
-
-// removeAll takes every address of r out of the set.
-func (a *addrs) removeAll(r span) {
-	for {
-		s, ok := a.spans.has(r.lo)
-		if !ok {
-			s, ok = a.spans.above(r.lo)
-		}
-		if !ok || r.hi.less(s.lo) {
-			return
-		}
-		a.cut(s, r)
-	}
 }
 
 // cut takes r out of s, a span of the set that meets r.

@@ -30,13 +30,15 @@ type Allocator struct {
 	records  map[string]*record
 	held     map[string]int // addresses by namespace
 	waiting  map[string]*record
-	clock    uint64 // orders those who wait
+	clock    uint64          // orders those who wait
+	single   map[Port][]Port // lists of one port, which most Services have
+	spare    []*record
 	gained   gain
 }
 
 // New returns an allocator without pools that waits for [Allocator.Replay].
 func New() *Allocator {
-	a := &Allocator{records: map[string]*record{}, waiting: map[string]*record{}}
+	a := &Allocator{records: map[string]*record{}, waiting: map[string]*record{}, single: map[Port][]Port{}}
 	a.excluded = newExclusions(reserved())
 	a.rebuildLocked()
 	return a
@@ -139,6 +141,7 @@ func (a *Allocator) rebuildLocked() {
 	a.allowed = map[string]choice{}
 	a.held = map[string]int{}
 	for _, r := range a.records {
+		r.lent = false
 		for i := range r.holds {
 			a.enterLocked(r, &r.holds[i])
 		}
@@ -199,17 +202,43 @@ func (a *Allocator) sharesLocked(r *record, h *hold) bool {
 func (a *Allocator) recordLocked(owner, namespace string) *record {
 	r := a.records[owner]
 	if r == nil {
-		r = &record{owner: owner, namespace: namespace}
+		if n := len(a.spare); n > 0 {
+			r, a.spare = a.spare[n-1], a.spare[:n-1]
+		} else {
+			r = &record{}
+		}
+		*r = record{owner: owner, namespace: namespace}
 		r.holds = r.room[:0]
 		a.records[owner] = r
 	}
 	return r
 }
 
+// forgetLocked removes r, which has nothing. Its memory, warm still, serves the next that comes.
+func (a *Allocator) forgetLocked(r *record) {
+	delete(a.records, r.owner)
+	if !r.lent && len(a.spare) < 64 {
+		a.spare = append(a.spare, r)
+	}
+}
+
+// portsLocked returns ports sorted, each once, in memory that nobody changes.
+func (a *Allocator) portsLocked(ports []Port) []Port {
+	if len(ports) != 1 {
+		return sortPorts(ports)
+	}
+	list := a.single[ports[0]]
+	if list == nil {
+		list = slices.Clone(ports)
+		a.single[ports[0]] = list
+	}
+	return list
+}
+
 // tidyLocked forgets r if there is nothing to remember.
 func (a *Allocator) tidyLocked(r *record) {
 	if len(r.holds) == 0 && r.wait == nil {
-		delete(a.records, r.owner)
+		a.forgetLocked(r)
 	}
 }
 

@@ -33,7 +33,7 @@ func (a *Allocator) setPortsLocked(r *record, wish []Port) {
 	ports := r.ports
 	changed := !slices.Equal(wish, ports)
 	if changed {
-		ports = sortPorts(wish)
+		ports = a.portsLocked(wish)
 	}
 	added := beyond(ports, r.ports)
 	r.ports = ports
@@ -91,7 +91,7 @@ func (a *Allocator) assignedLocked(r *record, h *hold) Assigned {
 	if p := a.poolLocked(r, h.addr); p != nil {
 		out.Pool, out.Used, out.Size = p.name, CountOf(uint64(p.used)), p.size()
 	}
-	if at := a.space(h.addr).slots[number(h.addr)]; at != nil {
+	if at := a.space(h.addr).slots.at(number(h.addr)); at != nil {
 		out.Shared = len(at.holders) > 1
 	}
 	return out
@@ -138,11 +138,11 @@ func (a *Allocator) Release(owner string) (wake []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r := a.records[owner]; r != nil {
-		delete(a.records, owner)
 		delete(a.waiting, owner)
 		for len(r.holds) > 0 {
 			a.leaveLocked(r, &r.holds[len(r.holds)-1])
 		}
+		a.forgetLocked(r)
 	}
 	return a.wakeLocked()
 }

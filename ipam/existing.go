@@ -41,7 +41,7 @@ func (a *Allocator) Observe(e Existing) (wake []string, conflicts []Conflict) {
 // observeLocked records e; with replay, what e has counts as given.
 func (a *Allocator) observeLocked(e Existing, replay bool) []Conflict {
 	r := a.recordLocked(e.Owner, e.Namespace)
-	if ports := sortPorts(e.Ports); !r.given() && !slices.Equal(ports, r.ports) {
+	if ports := a.portsLocked(e.Ports); !r.given() && !slices.Equal(ports, r.ports) {
 		r.ports = ports
 		a.gainOwnerLocked(r)
 	}
@@ -91,7 +91,7 @@ func (a *Allocator) conflictLocked(addr netip.Addr) Conflict {
 	}
 	c.By, _ = a.excluded.find(addr)
 	s := a.space(addr)
-	at := s.slots[number(addr)]
+	at := s.slots.at(number(addr))
 	for _, r := range at.holders {
 		if other, _ := s.rival(addr, r, r.ports); other != nil || c.By != "" {
 			c.Owners = append(c.Owners, r.owner)

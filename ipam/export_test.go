@@ -67,3 +67,46 @@ func walk(n *node, f func(span)) {
 }
 
 func plain(s span, ok bool) ([2]uint64, bool) { return [2]uint64{s.lo.lo, s.hi.lo}, ok }
+
+// Free gives the tests the set of free addresses, with numbers for addresses.
+type Free struct {
+	extent pieces
+	set    free
+}
+
+// NewFree returns the full set of what spans, and addresses written alone, have.
+func NewFree(family Family, bulk [][2]uint64, alone []uint64) *Free {
+	var spans []span
+	for _, s := range bulk {
+		spans = append(spans, span{uint128{lo: s[0]}, uint128{lo: s[1]}})
+	}
+	var singles []uint128
+	for _, x := range alone {
+		singles = append(singles, uint128{lo: x})
+	}
+	f := &Free{extent: newPieces(family, spans, singles)}
+	f.set = newFree(&f.extent)
+	return f
+}
+
+// Within reports whether the pool has x.
+func (f *Free) Within(x uint64) bool { return f.extent.has(uint128{lo: x}) }
+
+// Add and Remove change the set by an address of the pool.
+func (f *Free) Add(x uint64) { f.set.add(uint128{lo: x}) }
+
+// Remove takes x out.
+func (f *Free) Remove(x uint64) { f.set.remove(uint128{lo: x}) }
+
+// RemoveAll takes lo to hi out.
+func (f *Free) RemoveAll(lo, hi uint64) { f.set.removeAll(span{uint128{lo: lo}, uint128{lo: hi}}) }
+
+// Ends returns the lowest and the highest address, and how many there are.
+func (f *Free) Ends() (lo, hi uint64, n string) {
+	first, _ := f.set.first()
+	last, _ := f.set.last()
+	return first.lo, last.lo, f.set.count.String()
+}
+
+// Parts returns how many blocks are neither whole nor empty.
+func (f *Free) Parts() int { return len(f.set.bits) }

@@ -133,3 +133,44 @@ func (p *pieces) count(s span) Count {
 	}
 	return n
 }
+
+// bits returns the addresses that block b has.
+func (p *pieces) bits(b uint128) bits256 {
+	var out bits256
+	first, last := b.within(0), b.within(255)
+	for i := max(search(p.list, first), 0); i < len(p.list) && !last.less(p.list[i].lo); i++ {
+		s := p.list[i]
+		if s.hi.less(first) {
+			continue
+		}
+		set := bitsBetween(greatest(s.lo, first), least(s.hi, last))
+		if p.family == IPv4 && s.lo != s.hi {
+			set[0] &^= 1
+			set[3] &^= 1 << 63
+		}
+		for word := range out {
+			out[word] |= set[word]
+		}
+	}
+	return out
+}
+
+// countBlocks returns how many addresses the blocks of s have.
+func (p *pieces) countBlocks(s span) Count {
+	first, last := s.lo.within(0), s.hi.within(255)
+	var n Count
+	for i := max(search(p.list, first), 0); i < len(p.list) && !last.less(p.list[i].lo); i++ {
+		part := span{greatest(p.list[i].lo, first), least(p.list[i].hi, last)}
+		if part.hi.less(part.lo) {
+			continue
+		}
+		if part.lo != part.hi && p.leavesOut(part.lo) {
+			part.lo = p.next(part.lo)
+		}
+		if part.lo != part.hi && p.leavesOut(part.hi) {
+			part.hi = p.previous(part.hi)
+		}
+		n = n.Add(p.count(part))
+	}
+	return n
+}

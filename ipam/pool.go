@@ -6,7 +6,7 @@ type pool struct {
 	family Family
 	dhcp   bool // every Service gets the unspecified address
 	extent pieces
-	free   addrs // neither in use nor excluded
+	free   free  // neither in use nor excluded
 	used   int   // addresses in use
 	shared int   // of these, the ones that several Services have
 	open   addrs // in use by Services that would share
@@ -33,8 +33,7 @@ func newPool(name string, family Family, elements []Element, skipEnds bool) *poo
 		}
 	}
 	p.extent = newPieces(family, bulk, alone)
-	p.free, p.open = addrs{within: &p.extent}, addrs{within: &p.extent}
-	p.free.fill()
+	p.free, p.open = newFree(&p.extent), addrs{within: &p.extent}
 	return p
 }
 
@@ -46,11 +45,9 @@ func (p *pool) size() Count { return p.free.count.Add(CountOf(uint64(p.used))) }
 // nextFree returns the address to give next.
 func (p *pool) nextFree(order Order) (uint128, bool) {
 	if order == Descending {
-		s, ok := p.free.spans.last()
-		return s.hi, ok
+		return p.free.last()
 	}
-	s, ok := p.free.spans.first()
-	return s.lo, ok
+	return p.free.first()
 }
 
 // nextShared returns the first address in order that is in use by Services which would share it and use none of ports. It takes a step of

@@ -11,23 +11,35 @@ type record struct {
 	owner, namespace string
 	ports            []Port // sorted, each once; replaced, never changed
 	holds            []hold
-	wait             *wait   // nil = it doesn't wait
-	room             [1]hold // for holds while there is one
+	wait             *wait // nil = it doesn't wait
+
+	// Memory beside the rest, for the usual Service: it has one address, alone. A Service is one piece of memory then.
+	room [1]hold // for holds while there is one
+	slot slot    // of an address that it came to first
+	lent bool    // slot is in use
+}
+
+// newSlot returns a slot for an address that r is the first to have.
+func (r *record) newSlot() *slot {
+	if r.lent {
+		return &slot{}
+	}
+	r.slot, r.lent = slot{}, true
+	return &r.slot
 }
 
 // hold is an address that a Service has; the address is in use as long as it is given or shown.
 type hold struct {
 	addr  netip.Addr
+	ports []Port // what it claims of the address, with shares: see space
+
 	given bool // by Ensure, or before Replay
 	shown bool // by the API server
 	// Until Commit or Rollback: fresh was given by the last Ensure, leaving is given up by it.
 	fresh, leaving bool
 	requested      bool // by the user
 	clash          bool // its ports have changed and are another's here: it has to go
-
-	// What it claims of the address: see space.
-	ports  []Port
-	shares bool
+	shares         bool
 }
 
 // wait is what a refused Service waits for.

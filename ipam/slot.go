@@ -8,8 +8,8 @@ import (
 // slot is an address in use.
 type slot struct {
 	holders  []*record
-	private  int32        // holders that keep the address to themselves
 	ports    map[Port]int // how many holders use each; nil unless some Services may share
+	private  int32        // holders that keep the address to themselves
 	doubled  int32        // ports that more than one holder uses
 	open     bool         // offered to sharers by its pools
 	excluded bool
@@ -19,12 +19,13 @@ type slot struct {
 // enter makes r, which must not be one, a holder of h's address.
 func (s *space) enter(r *record, h *hold, excluded bool) {
 	x := number(h.addr)
-	at := s.slots[x]
+	at := s.slots.at(x)
 	switch {
 	case at == nil:
-		at = &slot{excluded: excluded}
+		at = r.newSlot()
+		at.excluded = excluded
 		at.holders = at.room[:0]
-		s.slots[x] = at
+		s.slots.put(x, at)
 		s.each(x, func(p *pool) { p.free.remove(x); p.used++ })
 	case len(at.holders) == 1:
 		s.each(x, func(p *pool) { p.shared++ })
@@ -37,13 +38,14 @@ func (s *space) enter(r *record, h *hold, excluded bool) {
 // leave ends enter; true if the address is free now.
 func (s *space) leave(r *record, h *hold) bool {
 	x := number(h.addr)
-	at := s.slots[x]
+	at := s.slots.at(x)
 	s.unclaim(x, at, h)
 	at.holders = slices.Delete(at.holders, slices.Index(at.holders, r), slices.Index(at.holders, r)+1)
 	s.settle(x, at)
 	switch len(at.holders) {
 	case 0:
-		delete(s.slots, x)
+		s.slots.delete(x)
+		r.lent = r.lent && at != &r.slot
 		s.each(x, func(p *pool) {
 			p.used--
 			if !at.excluded {
@@ -60,7 +62,7 @@ func (s *space) leave(r *record, h *hold) bool {
 // restate changes what h, whose record is a holder, claims of its address.
 func (s *space) restate(h *hold, ports []Port, shares bool) {
 	x := number(h.addr)
-	at := s.slots[x]
+	at := s.slots.at(x)
 	before := *h
 	h.ports, h.shares = ports, shares
 	s.unclaim(x, at, &before)
@@ -123,7 +125,7 @@ func (s *space) settle(x uint128, at *slot) {
 // rival returns a holder of addr other than r that can't be there together with a Service that uses ports, and the port in dispute. Those
 // who came by changing their ports, and have to go, are no rivals.
 func (s *space) rival(addr netip.Addr, r *record, ports []Port) (*record, Port) {
-	at := s.slots[number(addr)]
+	at := s.slots.at(number(addr))
 	if at == nil || len(at.holders) == 1 && at.holders[0] == r {
 		return nil, Port{}
 	}
@@ -169,7 +171,7 @@ func (s *space) obstacle(addr netip.Addr, r *record, ports []Port, shares bool) 
 	if other, port := s.rival(addr, r, ports); other != nil {
 		return other, port
 	}
-	at := s.slots[number(addr)]
+	at := s.slots.at(number(addr))
 	if at == nil {
 		return nil, Port{}
 	}
@@ -185,6 +187,6 @@ func (s *space) obstacle(addr netip.Addr, r *record, ports []Port, shares bool) 
 
 // holds reports whether a Service of namespace, other than except, has addr.
 func (s *space) holds(addr netip.Addr, namespace string, except *record) bool {
-	at := s.slots[number(addr)]
+	at := s.slots.at(number(addr))
 	return at != nil && slices.ContainsFunc(at.holders, func(r *record) bool { return r != except && r.namespace == namespace })
 }

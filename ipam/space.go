@@ -7,7 +7,7 @@ type space struct {
 	family   Family
 	pools    map[string]*pool
 	segments []segment
-	slots    map[uint128]*slot
+	slots    slots
 	sharing  bool // some Services may share
 }
 
@@ -20,7 +20,7 @@ type segment struct {
 
 // newSpace returns the family's part of c, with nothing in use.
 func newSpace(family Family, c Config, excluded exclusions) *space {
-	s := &space{family: family, pools: map[string]*pool{}, slots: map[uint128]*slot{}}
+	s := &space{family: family, pools: map[string]*pool{}, slots: slots{}}
 	for _, share := range c.Share {
 		s.sharing = s.sharing || share
 	}

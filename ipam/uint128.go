@@ -58,3 +58,16 @@ func least(a, b uint128) uint128 {
 	}
 	return b
 }
+
+func greatest(a, b uint128) uint128 {
+	if a.less(b) {
+		return b
+	}
+	return a
+}
+
+// block returns the number of the block of 256 addresses that n lies in: an IPv4 /24, an IPv6 /120.
+func (n uint128) block() uint128 { return uint128{n.hi >> 8, n.hi<<56 | n.lo>>8} }
+
+// within returns the i-th address of block n.
+func (n uint128) within(i uint64) uint128 { return uint128{n.hi<<8 | n.lo>>56, n.lo<<8 | i} }
