@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -34,6 +35,28 @@ func (o *Observer) Wait(ctx context.Context, addr netip.Addr, since time.Time, w
 // FromHost is a condition for Wait: a reply or announcement by that host.
 func FromHost(name string) func(Answer) bool {
 	return func(a Answer) bool { return a.claims() && a.Host == name }
+}
+
+// Claim makes the host say once that it has the address, whether that is so or not, as a machine does whose owner gave it an
+// address that is in use: a gratuitous ARP request, or an unsolicited neighbour advertisement that overrides.
+func (h *Host) Claim(addr netip.Addr) error {
+	mac := h.MAC()
+	frame := neighbourAdvertisement(mac, addr)
+	if addr.Is4() {
+		frame = arpRequest(mac, addr, addr)
+	}
+	return h.Do(func() error {
+		link, err := net.InterfaceByName(h.lans[0].portOf(h).link)
+		if err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("opening socket to claim %s: %w", addr, err)
+		}
+		defer unix.Close(fd)
+		return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: link.Index, Halen: 6})
+	})
 }
 
 // Ask asks the LAN for the address, by broadcast ARP request or multicast

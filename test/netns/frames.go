@@ -133,9 +133,21 @@ func neighbourSolicitation(mac net.HardwareAddr, source, target netip.Addr) []by
 	t := target.As16()
 	group := netip.AddrFrom16([16]byte{0xff, 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
 	icmp := append([]byte{solicitation, 0, 0, 0, 0, 0, 0, 0}, t[:]...)
-	icmp = append(append(icmp, optionSource, 1), mac...)
+	return neighbourDiscovery(mac, source, group, append(append(icmp, optionSource, 1), mac...))
+}
+
+// neighbourAdvertisement tells all nodes that target is at mac, and to believe it over what they knew (RFC 4861 section 4.4).
+func neighbourAdvertisement(mac net.HardwareAddr, target netip.Addr) []byte {
+	const override = 1 << 5
+	icmp := append([]byte{advertisement, 0, 0, 0, override, 0, 0, 0}, target.AsSlice()...)
+	return neighbourDiscovery(mac, target, netip.IPv6LinkLocalAllNodes(), append(append(icmp, optionTarget, 1), mac...))
+}
+
+// neighbourDiscovery puts an ICMPv6 message without its checksum into a frame for a multicast group.
+func neighbourDiscovery(mac net.HardwareAddr, source, group netip.Addr, icmp []byte) []byte {
 	binary.BigEndian.PutUint16(icmp[2:], checksum(source, group, icmp))
-	f := ethernet(net.HardwareAddr{0x33, 0x33, 0xff, t[13], t[14], t[15]}, mac, unix.ETH_P_IPV6)
+	g := group.As16()
+	f := ethernet(net.HardwareAddr{0x33, 0x33, g[12], g[13], g[14], g[15]}, mac, unix.ETH_P_IPV6)
 	f = append(f, 0x60, 0, 0, 0, 0, byte(len(icmp)), unix.IPPROTO_ICMPV6, 255)
 	f = append(append(f, source.AsSlice()...), group.AsSlice()...)
 	return append(f, icmp...)

@@ -83,6 +83,36 @@ func TestObserverTellsAnnouncements(t *testing.T) {
 	}
 }
 
+// TestClaim has a host say that it has addresses that it has not.
+func TestClaim(t *testing.T) {
+	lab, lan := netns.Lan(t, "a", "b")
+	for _, addr := range []netip.Addr{lan.Addr(100), lan.Addr6(100)} {
+		require.NoError(t, lab.Host("a").Claim(addr))
+		said := require.Value(lan.Observer().Wait(t.Context(), addr, time.Time{}, nil))(t)
+		if said.Kind != netns.Announcement || said.Host != "a" || said.MAC.String() != lab.Host("a").MAC().String() {
+			t.Errorf("got %s", said)
+		}
+	}
+}
+
+// TestEchoAnswersFromTheAddressAsked asks by datagrams through an address that is not the host's first.
+func TestEchoAnswersFromTheAddressAsked(t *testing.T) {
+	lab, lan := netns.Lan(t, "a", "b")
+	a := lab.Host("a")
+	stop := require.Value(a.Echo("udp", "[::]:7"))(t)
+	defer func() { require.NoError(t, stop()) }()
+	for _, addr := range []netip.Addr{lan.Addr(100), lan.Addr6(100)} {
+		require.NoError(t, a.Sysctl("net.ipv6.conf.eth0.accept_dad=0"))
+		require.NoError(t, a.AddAddr(netip.PrefixFrom(addr, addr.BitLen()), "eth0"))
+		p := netns.StartProber(netns.Probe{From: lab.Host("b"), Network: "udp", To: netip.AddrPortFrom(addr, 7)})
+		got := require.Value(p.Wait(t.Context(), time.Time{}, nil))(t)
+		if got.By != "a" {
+			t.Errorf("answered by %q", got.By)
+		}
+		p.Stop()
+	}
+}
+
 func TestHistory(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
 	answer := func(ms int, host string) netns.Answer {

@@ -2,75 +2,14 @@ package netns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
-
-// Echo answers on the host with its name: "tcp" writes the name and closes, "udp"
-// answers each datagram, "http" serves the name as a page. It stops with the
-// returned function or the lab. The address must be numeric.
-func (h *Host) Echo(network, address string) (stop func() error, err error) {
-	switch network {
-	case "udp":
-		conn, err := h.ListenPacket("udp", address)
-		if err != nil {
-			return nil, err
-		}
-		go echoPackets(conn, h.name)
-		return conn.Close, nil
-	case "tcp":
-		l, err := h.Listen("tcp", address)
-		if err != nil {
-			return nil, err
-		}
-		go echoStreams(l, h.name)
-		return l.Close, nil
-	case "http":
-		l, err := h.Listen("tcp", address)
-		if err != nil {
-			return nil, err
-		}
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, h.name) // the client's loss
-		})}
-		server.SetKeepAlivesEnabled(false)
-		go func() { _ = server.Serve(l) }() // ends with the listener
-		return server.Close, nil
-	}
-	return nil, fmt.Errorf("echo over %q: want tcp, udp or http", network)
-}
-
-func echoPackets(conn net.PacketConn, name string) {
-	buf := make([]byte, 64)
-	for {
-		_, from, err := conn.ReadFrom(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err == nil {
-			_, _ = conn.WriteTo([]byte(name), from) // the client's loss
-		}
-	}
-}
-
-func echoStreams(l net.Listener, name string) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		_, _ = io.WriteString(conn, name) // the client's loss
-		_ = conn.Close()
-	}
-}
 
 // Probe says what a Prober asks.
 type Probe struct {
