@@ -55,6 +55,16 @@ func (f *fitness) yield(who, reason string) {
 	}
 }
 
+// leaving takes in why this node should hand over what it holds, as its Node says; "" for no longer.
+func (n *node) leaving(reason string) {
+	if reason == "" {
+		n.log.Info("node may hold addresses again")
+	} else {
+		n.log.Info("handing over", "reason", reason)
+	}
+	n.fitness.yield("node", reason)
+}
+
 // refuse takes in that an elector must not hold anything, as who says, or may again. A nil elector means all.
 func (f *fitness) refuse(only *election.Healthy, who string, refused bool) {
 	f.mu.Lock()

@@ -241,7 +241,7 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 	})
 	if !n.cfg.Services.Enabled && n.electsControlPlane() {
 		n.add(func(ctx context.Context) error {
-			return agent.WatchNode(ctx, client, n.cfg.Node.Name, func(reason string) { n.fitness.yield("node", reason) })
+			return agent.WatchNode(ctx, client, n.cfg.Node.Name, n.leaving)
 		})
 	}
 	return nil
@@ -268,7 +268,7 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 		},
 		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
 		Preserve: n.cfg.Election.PreserveAddress, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
-		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: func(reason string) { n.fitness.yield("node", reason) }, Logger: n.log,
+		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})
 	return nil
 }

@@ -83,6 +83,9 @@ func (tb *table) heading(text string) {
 func (tb *table) check(t *testing.T, fault string, s seen, most bounds) {
 	t.Helper()
 	lost := fmt.Sprintf("%d of %d", s.lost, s.asked)
+	if s.asked == 0 {
+		lost = "" // only the observer asked
+	}
 	if most.lossless {
 		lost += ", bound 0"
 	}

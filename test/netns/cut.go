@@ -7,36 +7,32 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Cut takes the host's cables out: its links lose their carrier, and nothing gets
 // in or out on any LAN.
-func (h *Host) Cut() error {
-	return h.eachPort(func(lan *LAN, p *port) error {
-		link, err := lan.netlink.LinkByIndex(p.index)
-		if err != nil {
-			return err
-		}
-		return lan.netlink.LinkSetDown(link)
-	})
-}
+func (h *Host) Cut() error { return h.CutFrom(h.lans...) }
 
 // Mend puts the cables back in.
-func (h *Host) Mend() error {
-	return h.eachPort(func(lan *LAN, p *port) error {
-		link, err := lan.netlink.LinkByIndex(p.index)
-		if err != nil {
-			return err
-		}
-		return lan.netlink.LinkSetUp(link)
-	})
-}
+func (h *Host) Mend() error { return h.MendTo(h.lans...) }
 
-func (h *Host) eachPort(f func(*LAN, *port) error) error {
+// CutFrom takes out the cables to the LANs given.
+func (h *Host) CutFrom(lans ...*LAN) error { return h.eachPort((*netlink.Handle).LinkSetDown, lans) }
+
+// MendTo puts the cables to the LANs given back in.
+func (h *Host) MendTo(lans ...*LAN) error { return h.eachPort((*netlink.Handle).LinkSetUp, lans) }
+
+// eachPort does something to the switch's end of the host's cable to each of the LANs.
+func (h *Host) eachPort(do func(*netlink.Handle, netlink.Link) error, lans []*LAN) error {
 	var errs []error
-	for _, lan := range h.lans {
-		if err := f(lan, lan.portOf(h)); err != nil {
+	for _, lan := range lans {
+		link, err := lan.netlink.LinkByIndex(lan.portOf(h).index)
+		if err == nil {
+			err = do(lan.netlink, link)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("cable of %s on %s: %w", h.name, lan.name, err))
 		}
 	}
