@@ -92,7 +92,7 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 			if suspect {
 				out.proof = later(out.proof, o.changed.Add(o.duration))
 			}
-			out.contender = out.contender || !suspect && theirs.better(mine)
+			out.contender = out.contender || !suspect && !o.record.Starts && theirs.better(mine)
 		}
 		if !suspect && o.record.Serves && s.claim.allows(o.node) {
 			out.candidates++
@@ -282,7 +282,7 @@ func (l *membersLoop) applied() {
 func (l *membersLoop) compose() record {
 	r := record{
 		Incarnation: l.self, Seq: l.nextSeq, Yields: l.asked.yielded || l.stopping || l.blind,
-		Serves: l.asked.set || len(l.inherited) > 0, Claims: set{}, Offered: set{}, Leases: l.asked.leases,
+		Serves: l.asked.set || len(l.inherited) > 0, Starts: len(l.inherited) > 0 && !l.asked.set, Claims: set{}, Offered: set{}, Leases: l.asked.leases,
 		Weight: l.weight, Stations: l.asked.stations,
 	}
 	if l.stopping {

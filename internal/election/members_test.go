@@ -326,6 +326,31 @@ func TestMembers(t *testing.T) {
 		w.forgive()
 	})
 
+	story(t, "a process that is started again after others took over leaves them alone until it knows what it wants", func(w *world) {
+		all := claims(60)
+		ps := members(w, "a", "b", "c")
+		for _, p := range ps {
+			p.elector.Set(all)
+			p.start()
+		}
+		time.Sleep(10 * time.Second)
+		before := w.placed()
+		ps[0].kill()
+		time.Sleep(8 * time.Second)
+		gap := w.longestOf(all) // until the others had them
+		again := memberProc(w, "a")
+		again.start()
+		time.Sleep(3 * time.Second) // the informers of a busy machine
+		again.elector.Set(all)
+		time.Sleep(3 * time.Second)
+		if now := w.longestOf(all); now > gap {
+			w.fail("nobody held for %v", now)
+		}
+		if n, _, _ := moved(before, w.placed()); n > 0 {
+			w.fail("%d claims did not come back", n)
+		}
+	})
+
 	story(t, "a stalled watch makes nobody look dead", func(w *world) {
 		all := claims(60)
 		ps := members(w, "a", "b", "c")

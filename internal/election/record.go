@@ -24,6 +24,9 @@ type record struct {
 	Serves bool
 	// Yields means that it hands over everything that somebody else can take.
 	Yields bool
+	// Starts means that Claims are what a predecessor listed: it does not know yet what of that it wants. Nobody takes them, but
+	// nobody passes one to it either.
+	Starts bool
 	// Claims are all the claims that it may hold, now or as soon as nobody else lists them. Offered are those among them that
 	// it hands over.
 	Claims, Offered set
@@ -45,6 +48,7 @@ type recordJSON struct {
 	Incarnation string   `json:"incarnation"`
 	Seq         uint64   `json:"seq"`
 	Serves      bool     `json:"serves,omitempty"`
+	Starts      bool     `json:"starts,omitempty"`
 	Yields      bool     `json:"yields,omitempty"`
 	Claims      string   `json:"claims,omitempty"`
 	Offered     string   `json:"offered,omitempty"`
@@ -60,7 +64,7 @@ func (r record) String() string {
 		weight = 0
 	}
 	text, err := json.Marshal(recordJSON{
-		string(r.Incarnation), r.Seq, r.Serves, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
+		string(r.Incarnation), r.Seq, r.Serves, r.Starts, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
 		weight, r.Stations,
 	})
 	if err != nil {
@@ -76,7 +80,7 @@ func parseRecord(text string) (record, error) {
 		return record{}, fmt.Errorf("parsing a member record: %w", err)
 	}
 	r := record{
-		Incarnation: incarnation(j.Incarnation), Seq: j.Seq, Serves: j.Serves, Yields: j.Yields, Leases: j.Leases,
+		Incarnation: incarnation(j.Incarnation), Seq: j.Seq, Serves: j.Serves, Starts: j.Starts, Yields: j.Yields, Leases: j.Leases,
 		Weight: min(cmp.Or(j.Weight, evenWeight), mostWeight), Stations: j.Stations,
 	}
 	var errs []error
@@ -125,7 +129,7 @@ func decodeSet(text string) (set, error) {
 
 // same reports whether r and o say the same, whoever wrote them and when.
 func (r record) same(o record) bool {
-	return r.Serves == o.Serves && r.Yields == o.Yields && maps.Equal(r.Claims, o.Claims) &&
+	return r.Serves == o.Serves && r.Starts == o.Starts && r.Yields == o.Yields && maps.Equal(r.Claims, o.Claims) &&
 		maps.Equal(r.Offered, o.Offered) && slices.Equal(r.Leases, o.Leases) && r.Weight == o.Weight &&
 		slices.Equal(r.Stations, o.Stations)
 }

@@ -31,8 +31,9 @@ func (b *bed) clockFaults(t *testing.T, tb *table) {
 	holder := b.settle(t)
 	leases := client(t, holder).CoordinationV1().Leases("kube-system")
 	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		name := map[bool]string{true: "clock of the holder set an hour ahead", false: "clock of the holder set an hour back"}[off > 0]
 		s := b.suffer(t, func() error { return set(holder.Name(), off.String()) }, after(leaseDuration+retryPeriod))
-		tb.check(t, "clock of the holder set to "+off.String()+" off", s, bounds{silence: slack})
+		tb.check(t, name, s, bounds{silence: slack})
 		if now := b.settle(t); now != holder {
 			t.Errorf("the VIP went from %s to %s", holder.Name(), now.Name())
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,7 +30,7 @@ const (
 // services are the faults of 200 addresses that are spread over the nodes, which go and come one after the other.
 func (b *bed) services(t *testing.T, tb *table) {
 	tb.heading(fmt.Sprintf("%d Services spread over the nodes (svc_election), the worst of them", manyServices))
-	b.run(t, b.vips, "--services", "--servicesElection", "--enableNodeLabeling")
+	b.run(t, b.vips, "--services", "--servicesElection", "--enableNodeLabeling", "--log", "-4")
 	m := &many{bed: b}
 	for i := range manyServices {
 		m.addrs = append(m.addrs, netip.AddrFrom4([4]byte{198, 18, 7, byte(i + 1)}))
@@ -70,6 +71,7 @@ func (b *bed) services(t *testing.T, tb *table) {
 	tb.check(t, "every member's lease deleted by hand", s, handover)
 	m.once(t)
 	b.serviceStranger(t, tb)
+	exec.Command("sh", "-c", "rm -rf /tmp/faults4-logs; cp -r "+b.Lab.Logs()+" /tmp/faults4-logs").Run() //DEBUG
 }
 
 // many is a bed with many Services.
@@ -178,7 +180,7 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	t.Helper()
 	history := m.LAN.Observer().History(addr, s.began).Between(s.began, end)
 	if silence := history.LongestSilence(s.began, end); silence > s.silence {
-		s.silence, s.describe = silence, "by the observer, "+addr.String()+": "+silence.String()
+		s.silence, s.describe = silence, fmt.Sprintf("by the observer, %s since %s:\n%s", addr, s.began.Format("15:04:05.000"), around(history.Answers(), silence))
 	}
 	if overlap := history.LongestOverlap(askingMany * 5 / 2); overlap > s.overlap {
 		s.overlap, s.turns = overlap, addr.String()+"\n"+history.Turns().String()
@@ -187,6 +189,16 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	if turns := history.Of(netns.Announcement).Turns(); len(turns) > 3 {
 		t.Errorf("announced in turn:\n%s", turns)
 	}
+}
+
+// around are the answers before and after a silence of that length.
+func around(h netns.History, silence time.Duration) netns.History {
+	for i := 1; i < len(h); i++ {
+		if h[i].At.Sub(h[i-1].At) == silence {
+			return h[max(0, i-4):min(len(h), i+4)]
+		}
+	}
+	return nil
 }
 
 // heldBy returns an address that n has, any where n is nil.
