@@ -89,7 +89,9 @@ func (l *membersLoop) saw(e event, now time.Time) {
 			l.rv = version(e.lease)
 			l.learn(e.lease, now)
 		}
+		before := l.delivered
 		l.deliver(e.lease, now)
+		l.doubted = l.doubted && l.delivered == before
 	}
 }
 

@@ -25,7 +25,8 @@ type membersLoop struct {
 	stopBy   time.Time
 	asked    asked
 	view     view
-	blind    bool // the watch does not even tell of this node's own writes
+	doubted  bool // the watch did not tell of this node's own writes in time, and has told of none since
+	blind    bool // doubted, as the claims know it
 	looked   time.Time
 	decideAt time.Time
 
@@ -177,7 +178,8 @@ func (l *membersLoop) ask(due *alarm) {
 	}
 }
 
-// watchWatch has the watch made anew when it does not deliver this node's own writes.
+// watchWatch has the watch made anew when it does not deliver this node's own writes. Until it delivers one again this node lists
+// nothing: others would pass it what it can't see to be passed. A list is no proof that the watch after it keeps up.
 func (l *membersLoop) watchWatch(due *alarm) {
 	if !l.joined {
 		return
@@ -186,11 +188,11 @@ func (l *membersLoop) watchWatch(due *alarm) {
 	for _, at := range l.sent {
 		first = earlier(first, at)
 	}
-	blind := !first.IsZero() && due.reached(later(first, l.view.horizon).Add(l.cfg.RenewDeadline))
-	if blind != l.blind {
-		l.blind, l.view.stirred = blind, true
+	l.doubted = l.doubted || !first.IsZero() && due.reached(later(first, l.view.horizon).Add(l.cfg.RenewDeadline))
+	if l.doubted != l.blind {
+		l.blind, l.view.stirred = l.doubted, true
 	}
-	if blind && due.reached(l.looked.Add(l.cfg.RenewDeadline)) {
+	if l.doubted && due.reached(l.looked.Add(l.cfg.RenewDeadline)) {
 		l.looked = due.now
 		signal(l.watch.stale)
 	}

@@ -101,7 +101,7 @@ func (l *membersLoop) write(due *alarm) {
 		return
 	}
 	next := l.compose()
-	now := l.unsure || l.lastSent.IsZero() || l.lastSent.Before(l.proof)
+	now := l.unsure || l.lastSent.IsZero() || l.lastSent.Before(l.proof) || l.doubted && len(l.sent) == 0
 	soon := !next.same(l.written) && due.reached(l.lastSent.Add(writeGap))
 	if !now && !soon && !due.reached(l.lastSent.Add(l.period())) {
 		return

@@ -239,6 +239,15 @@ func (w *world) forgive() {
 	w.split = nil
 }
 
+// forgiveGaps forgets what was seen of nobody holding.
+func (w *world) forgiveGaps() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	w.judge()
+	clear(w.gap)
+}
+
 // held returns the rights that were applied last.
 func (p *proc) held() []election.Right {
 	p.w.mu.Lock()
