@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +29,7 @@ const (
 // services are the faults of 200 addresses that are spread over the nodes, which go and come one after the other.
 func (b *bed) services(t *testing.T, tb *table) {
 	tb.heading(fmt.Sprintf("%d Services spread over the nodes (svc_election), the worst of them", manyServices))
-	b.run(t, b.vips, "--services", "--servicesElection", "--enableNodeLabeling", "--log", "-4")
+	b.run(t, b.vips, "--services", "--servicesElection", "--enableNodeLabeling")
 	m := &many{bed: b}
 	for i := range manyServices {
 		m.addrs = append(m.addrs, netip.AddrFrom4([4]byte{198, 18, 7, byte(i + 1)}))
@@ -71,7 +70,6 @@ func (b *bed) services(t *testing.T, tb *table) {
 	tb.check(t, "every member's lease deleted by hand", s, handover)
 	m.once(t)
 	b.serviceStranger(t, tb)
-	exec.Command("sh", "-c", "rm -rf /tmp/faults4-logs; cp -r "+b.Lab.Logs()+" /tmp/faults4-logs").Run() //DEBUG
 }
 
 // many is a bed with many Services.
