@@ -17,7 +17,7 @@ func TestCutCableOfTheLinkThatHoldsAddresses(t *testing.T) {
 	lab := netns.Test(t)
 	back := require.Value(lab.AddLAN("back"))(t)
 	front := require.Value(lab.AddLAN("front"))(t)
-	b := &bed{t: t, lan: back}
+	b := &bed{t: t, lan: back, pods: map[string]*controlplane.Pod{}}
 	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: controlplane.Programs(t), Endpoint: back.Addr(200)}))(t)
 	agents := map[string]*netns.Command{}
 	for _, name := range []string{"n1", "n2"} {

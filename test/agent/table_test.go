@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/test/controlplane"
 	"daymark/test/netns"
@@ -59,7 +60,8 @@ func TestRoutesToServicesAreInATable(t *testing.T) {
 		}
 		return ""
 	})
-	b.endpoints("local", "n1")
+	svc := require.Value(b.client.CoreV1().Services("default").Get(ctx, "local", metav1.GetOptions{}))(t)
+	b.endpoints(svc, "n1")
 	b.routed(ctx, n1, local, any)
 	b.routed(ctx, n2, any)
 	require.NoError(t, agents[0].Stop(ctx))
