@@ -34,10 +34,16 @@ type bed struct {
 // newBed makes hosts nodes of a cluster whose API server runs on the first. Nothing else runs.
 func newBed(t *testing.T, hosts ...string) *bed {
 	t.Helper()
+	return newBedWith(t, nil, hosts...)
+}
+
+// newBedWith is newBed with more flags for the API server.
+func newBedWith(t *testing.T, flags []string, hosts ...string) *bed {
+	t.Helper()
 	programs := controlplane.Programs(t)
 	lab, lan := netns.Lan(t, hosts...)
 	b := &bed{t: t, lan: lan, pods: map[string]*controlplane.Pod{}}
-	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: programs, Endpoint: lan.Addr(200)}))(t)
+	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: programs, Endpoint: lan.Addr(200), APIServer: flags}))(t)
 	for _, name := range hosts {
 		b.nodes = append(b.nodes, require.Value(b.cluster.Add(lab.Host(name)))(t))
 	}

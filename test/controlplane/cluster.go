@@ -44,6 +44,8 @@ type Config struct {
 	Endpoint netip.Addr
 	// Names are further addresses and DNS names for the servers' certificates.
 	Names []string
+	// APIServer are further flags of every API server.
+	APIServer []string
 }
 
 // Cluster is a control plane in the making. It is safe for concurrent use, except

@@ -19,9 +19,9 @@ import (
 
 // StartAPIServer starts the node's API server. Ready waits for it.
 func (n *Node) StartAPIServer(context.Context) error {
-	n.APIServer = n.Command(apiServer(n.cluster.cfg.Programs, apiFlags{
+	n.APIServer = n.Command(append(apiServer(n.cluster.cfg.Programs, apiFlags{
 		etcd: etcdClients, bind: netip.IPv6Unspecified(), port: APIPort, advertise: n.Addr(), pki: pkiDir,
-	})...)
+	}), n.cluster.cfg.APIServer...)...)
 	n.APIServer.Label = "kube-apiserver"
 	return n.APIServer.Start()
 }
