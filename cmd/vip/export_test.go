@@ -39,3 +39,12 @@ func (f *Fitness) Down(link string) { f.Carrier.set(link) }
 
 // Stations is stations.
 var Stations = stations
+
+// UnmapProgram is unmapProgram.
+var UnmapProgram = unmapProgram
+
+// ParseMapping returns what a line of smaps says of a mapping.
+func ParseMapping(line string) (from, to uintptr, writable bool, file string, ok bool) {
+	m, ok := parseMapping(line)
+	return m.from, m.to, m.writable, m.file, ok
+}

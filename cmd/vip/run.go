@@ -169,6 +169,7 @@ func (n *node) wire(ctx context.Context) error {
 		}
 	}
 	n.add(n.watchLinks)
+	n.add(trimMemory(n.log))
 	n.wirePages()
 	return nil
 }

@@ -275,6 +275,7 @@ func (l *membersLoop) applied() {
 			s.tenure, l.view.stirred = idle, true
 		}
 	}
+	l.view.stirred = l.view.stirred || len(l.inherited) > 0
 	l.inherited = nil
 }
 

@@ -47,13 +47,16 @@ func (l *membersLoop) acknowledge(seq uint64, sent, now time.Time) {
 	if seq+1 == l.nextSeq {
 		l.unsure = false
 	}
-	l.renewed = later(l.renewed, sent)
+	l.renewed, l.fresh = later(l.renewed, sent), true
 	for _, s := range l.stakes {
 		if s.tenure == letGo && s.letIn.IsZero() && s.seq <= seq {
 			s.letIn = sent
 		}
+		l.view.stirred = l.view.stirred || s.tenure != held && s.tenure != idle
 	}
-	l.view.stirred = true
+	for _, o := range l.view.members { // it may be certain now that one is dead
+		l.view.stirred = l.view.stirred || l.view.suspect(o, now)
+	}
 }
 
 // saw takes in what the watch tells.
@@ -97,11 +100,11 @@ func (l *membersLoop) saw(e event, now time.Time) {
 
 // deliver takes in that the watch delivered lease, this node's own: every write before it was seen.
 func (l *membersLoop) deliver(lease *coordinationv1.Lease, now time.Time) {
-	if lease == nil || !l.wroteIt(lease) {
-		return
+	r := l.ownStamp
+	if lease != l.own {
+		r = stampOf(lease)
 	}
-	r, err := parseRecord(lease.Annotations[recordAnnotation])
-	if err != nil || r.Seq <= l.delivered {
+	if lease == nil || !l.wrote(r) || r.Seq <= l.delivered {
 		return
 	}
 	sent, ok := l.sent[r.Seq]

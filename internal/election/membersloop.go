@@ -43,6 +43,9 @@ type membersLoop struct {
 	nextSeq  uint64
 	sent     map[uint64]time.Time // when the writes that were not delivered yet were sent
 	lastSent time.Time
+	ownStamp stamp
+	next     record // to be written, if composed
+	composed bool
 	written  record // as it was sent last
 	unsure   bool   // it is not known that it was written
 	left     bool   // the release was answered
@@ -56,6 +59,7 @@ type membersLoop struct {
 	// What is held.
 	delivered uint64    // the own write that the watch delivered last
 	renewed   time.Time // when the last own write that is known to have succeeded was sent
+	fresh     bool      // the rights last longer now, or are true
 	proof     time.Time // a write must be sent after this
 	stakes    map[string]*stake
 	order     []string // their names, sorted
@@ -109,7 +113,7 @@ func (l *membersLoop) run(ctx context.Context) {
 			l.cfg.thaw()
 			l.saw(e, time.Now())
 		case <-l.ap.applied:
-			l.view.stirred = true
+			l.fresh = true
 		case <-l.wake:
 			l.view.stirred = true
 		case <-timer.C:
@@ -131,6 +135,10 @@ func (l *membersLoop) step(now time.Time, stopping bool) (next time.Time, over b
 		l.lapse("deadline")
 	}
 	l.balance(&due)
+	if l.fresh {
+		l.fresh = false
+		l.show()
+	}
 	if l.view.stirred || !now.Before(l.decideAt) {
 		l.review(now)
 	}
@@ -200,6 +208,7 @@ func (l *membersLoop) watchWatch(due *alarm) {
 
 // review decides about every claim, shows what came of it, and goes on while that leads to more.
 func (l *membersLoop) review(now time.Time) {
+	l.composed = false
 	due := alarm{now: now, next: now.Add(l.cfg.LeaseDuration)}
 	l.proof = time.Time{}
 	for range 4 {

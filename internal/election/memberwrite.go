@@ -8,14 +8,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// wroteIt reports whether lease, of this node's name, is by this process.
-func (l *membersLoop) wroteIt(lease *coordinationv1.Lease) bool {
-	r, err := parseRecord(lease.Annotations[recordAnnotation])
-	return err == nil && r.Incarnation == l.self && holder(lease) == l.cfg.Identity
+// wrote reports whether s is by this process.
+func (l *membersLoop) wrote(s stamp) bool {
+	return s.Incarnation == l.self && s.node == l.cfg.Identity
 }
 
 // isMine reports whether the own Lease is this process's, as last known.
-func (l *membersLoop) isMine() bool { return l.own != nil && l.wroteIt(l.own) }
+func (l *membersLoop) isMine() bool { return l.own != nil && l.wrote(l.ownStamp) }
 
 // observe takes in what a read or a write of the own Lease, sent at sent, said; nil is none. See leaseLoop.observe.
 func (l *membersLoop) observe(lease *coordinationv1.Lease, sent, now time.Time) {
@@ -35,12 +34,15 @@ func (l *membersLoop) learn(lease *coordinationv1.Lease, now time.Time) {
 	if lease == nil || l.own == nil || lease.ResourceVersion != l.own.ResourceVersion {
 		l.changed = now
 	}
+	if lease != l.own {
+		l.ownStamp = stampOf(lease)
+	}
 	l.own, l.learned = lease, now
 	switch mine := l.isMine(); {
 	case lease == nil:
 		l.unsure = true // made again at once
 	case was && !mine && holder(lease) != "":
-		l.cfg.Log.Error("another process uses this node's name", "process", l.otherIncarnation())
+		l.cfg.Log.Error("another process uses this node's name", "process", short(l.ownStamp.Incarnation))
 		l.lapse("usurped")
 		for _, s := range l.stakes {
 			if s.tenure == pending || s.tenure == letGo {
@@ -48,14 +50,6 @@ func (l *membersLoop) learn(lease *coordinationv1.Lease, now time.Time) {
 			}
 		}
 	}
-}
-
-func (l *membersLoop) otherIncarnation() string {
-	r, err := parseRecord(l.own.Annotations[recordAnnotation])
-	if err != nil {
-		return ""
-	}
-	return short(r.Incarnation)
 }
 
 // inherit takes over what a predecessor on this host listed: while that stays listed nobody else takes it.
@@ -75,10 +69,8 @@ func (l *membersLoop) writable() time.Time {
 	switch {
 	case l.own == nil, holder(l.own) == "", l.isMine():
 		return time.Time{}
-	case l.adopted != "":
-		if r, err := parseRecord(l.own.Annotations[recordAnnotation]); err == nil && r.Incarnation == l.adopted {
-			return time.Time{}
-		}
+	case l.adopted != "" && l.ownStamp.Incarnation == l.adopted:
+		return time.Time{}
 	}
 	return l.changed.Add(duration(l.own, l.cfg.LeaseDuration))
 }
@@ -100,7 +92,11 @@ func (l *membersLoop) write(due *alarm) {
 	if !l.joined || l.req.busy || l.needRead || !due.reached(later(l.retryAt, l.writable())) {
 		return
 	}
-	next := l.compose()
+	if !l.composed {
+		l.next, l.composed = l.compose(), true
+	}
+	next := l.next
+	next.Seq = l.nextSeq
 	now := l.unsure || l.lastSent.IsZero() || l.lastSent.Before(l.proof) || l.doubted && len(l.sent) == 0
 	soon := !next.same(l.written) && due.reached(l.lastSent.Add(writeGap))
 	if !now && !soon && !due.reached(l.lastSent.Add(l.period())) {
@@ -111,6 +107,7 @@ func (l *membersLoop) write(due *alarm) {
 			s.tenure, s.seq = letGo, next.Seq
 		}
 	}
+	l.view.stirred = l.view.stirred || !next.same(l.written) // others rank this node by it, and so does it itself
 	l.put("write", next, l.cfg.Identity)
 	l.sent[next.Seq] = l.lastSent
 	l.nextSeq++

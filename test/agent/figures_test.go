@@ -80,6 +80,26 @@ func (b *bed) watches(resource string) (n int) {
 	return n
 }
 
+// memory tells what an agent's memory is made of, in MiB.
+func memory(t *testing.T, pid int, f figures) string {
+	t.Helper()
+	text := require.Value(os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)))(t)
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		for _, name := range []string{"VmRSS:", "RssAnon:", "RssFile:"} {
+			if value, ok := strings.CutPrefix(line, name); ok {
+				kib, _, _ := strings.Cut(strings.TrimSpace(value), " ")
+				n := require.Value(strconv.ParseFloat(kib, 64))(t)
+				out = append(out, fmt.Sprintf("%s %.1f", strings.TrimSuffix(name, ":"), n/1024))
+			}
+		}
+	}
+	for _, name := range []string{"heap_inuse", "heap_alloc", "heap_idle", "heap_released", "stack_inuse", "sys", "next_gc"} {
+		out = append(out, fmt.Sprintf("%s %.1f", name, f["go_memstats_"+name+"_bytes"]/(1<<20)))
+	}
+	return strings.Join(out, ", ")
+}
+
 // until asks again every 20 ms until ok, at most so long, and returns how long it took.
 func until(t *testing.T, most time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()

@@ -15,7 +15,7 @@ func TestFiveHundredServicesInOneAgent(t *testing.T) {
 	b := newBed(t, "n1")
 	b.start()
 	before := map[string]int{"services": b.watches("services"), "endpointslices": b.watches("endpointslices")}
-	b.agent(b.nodes[0], "svc_enable=true", "svc_election=true", "vip_loglevel=0")
+	agent := b.agent(b.nodes[0], "svc_enable=true", "svc_election=true", "vip_loglevel=0")
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	held := func(want int) func() bool {
@@ -43,4 +43,5 @@ func TestFiveHundredServicesInOneAgent(t *testing.T) {
 		return last <= first+20
 	})
 	t.Logf("%.0f goroutines with one Service, %.0f with %d", first, last, n)
+	t.Log("MiB: ", memory(t, agent.Pid(), require.Value(figuresOf(ctx, b.nodes[0]))(t)))
 }
