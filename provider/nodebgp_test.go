@@ -345,3 +345,59 @@ func FuzzParseNodeBGPRules(f *testing.F) {
 		}
 	})
 }
+
+// vendorSource wants the same of every Node and owns a prefix.
+type vendorSource struct{ want map[string]string }
+
+func (vendorSource) Replay([]*corev1.Node) {}
+func (vendorSource) Run(ctx context.Context, _ func(...string)) error {
+	<-ctx.Done()
+	return nil
+}
+func (s vendorSource) Wanted(*corev1.Node) (map[string]string, error) { return s.want, nil }
+func (vendorSource) Gone(string)                                      {}
+func (vendorSource) Owns(key string) bool                             { return strings.HasPrefix(key, "vendor.example/") }
+
+func TestNodeBGPReplacesWhatItsSourceOwns(t *testing.T) {
+	client := fake.NewClientset()
+	n := rackNode("a1", "rack-a", "10.0.1.10")
+	n.Annotations["vendor.example/peer-ip"], n.Annotations["vendor.example/old"] = "10.0.0.1", "another's"
+	if _, err := client.CoreV1().Nodes().Create(t.Context(), n, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	factory := informers.NewSharedInformerFactory(client, 0)
+	c := provider.NewNodeBGP(provider.NodeBGPOptions{
+		Client: client, Nodes: factory.Core().V1().Nodes().Informer(), Source: vendorSource{map[string]string{"vendor.example/peer-ip": "10.0.0.2"}},
+		Events: record.NewFakeRecorder(10), Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	factory.StartWithContext(ctx)
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	want := map[string]string{
+		"other.example/key": "kept", "vendor.example/peer-ip": "10.0.0.2", "vendor.example/old": "another's", annotations.NodeBGPKeys: "vendor.example/peer-ip",
+	}
+	deadline := time.NewTimer(15 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := client.CoreV1().Nodes().Get(t.Context(), "a1", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if maps.Equal(now.Annotations, want) {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatal(now.Annotations)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	factory.Shutdown()
+}

@@ -43,7 +43,7 @@ func (w *wiring) constructControlPlane(_ app.ControllerInitContext, c *config.Co
 		nodes := c.SharedInformers.Core().V1().Nodes()
 		synced := nodes.Informer().HasSynced
 		cfg := equinix.ControlPlaneConfig{
-			API: w.metal.client, Tag: w.metal.config.EIPTag, Port: w.metal.config.APIServerPort, Through: !w.metal.config.HealthCheckUseHostIP,
+			API: w.metal.control, Tag: w.metal.config.EIPTag, Port: w.metal.config.APIServerPort, Through: !w.metal.config.HealthCheckUseHostIP,
 			Nodes: func() ([]*corev1.Node, error) { return controlPlaneNodes(nodes.Lister()) }, Check: check,
 			Events:  events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: equinix.ControlPlaneController}),
 			Metrics: equinix.NewControlPlaneMetrics(legacyregistry.Registerer()), Log: log,

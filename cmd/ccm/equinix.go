@@ -32,6 +32,7 @@ const checkTimeout = 10 * time.Second
 type metal struct {
 	config    equinix.Config
 	client    *equinix.Client
+	control   *equinix.Client // for the control plane's address: it waits behind no Service
 	devices   *equinix.Devices
 	instances *equinix.Instances
 }
@@ -51,12 +52,15 @@ func newMetal(file string, getenv func(string) string) (*metal, error) {
 	}
 	config.Client.UserAgent = "daymark-ccm"
 	config.Client.Transport = countCalls(legacyregistry.Registerer(), http.DefaultTransport.(*http.Transport).Clone())
-	client, err := equinix.NewClient(config.Client)
-	if err != nil {
-		return nil, err
+	m := &metal{config: config}
+	for _, client := range []**equinix.Client{&m.client, &m.control} {
+		if *client, err = equinix.NewClient(config.Client); err != nil {
+			return nil, err
+		}
 	}
-	devices := equinix.NewDevices(client)
-	return &metal{config: config, client: client, devices: devices, instances: equinix.NewInstances(client, devices)}, nil
+	m.devices = equinix.NewDevices(m.client)
+	m.instances = equinix.NewInstances(m.client, m.devices)
+	return m, nil
 }
 
 // countCalls returns a transport that counts the attempts of calls to the API in a metric, which it registers.
@@ -95,18 +99,15 @@ func (m *metal) check(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// addresses returns elastic addresses as the source, for the cluster that the namespace kube-system identifies. excluded says what no Service may ask for.
-func (m *metal) addresses(ctx context.Context, client kubernetes.Interface, excluded func() []ipam.Exclusion, log *slog.Logger) (provider.Source, error) {
+// addresses returns elastic addresses as the source, for the cluster that the namespace kube-system identifies. Of o the rest is filled in.
+func (m *metal) addresses(ctx context.Context, client kubernetes.Interface, o equinix.EIPOptions) (provider.Source, error) {
 	system, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's identity, the UID of namespace kube-system: %w", err)
 	}
-	cache := &exclusions{read: excluded}
-	return equinix.NewEIPs(equinix.EIPOptions{
-		API: m.client, Cluster: string(system.UID), Metro: m.config.Metro, Facility: m.config.Facility,
-		MetroKey: m.config.EIPMetroKey, FacilityKey: m.config.EIPFacilityKey, ControlTag: m.config.EIPTag,
-		Excluded: cache.find, Log: log,
-	}), nil
+	o.API, o.Cluster, o.Metro, o.Facility = m.client, string(system.UID), m.config.Metro, m.config.Facility
+	o.MetroKey, o.FacilityKey, o.ControlTag = m.config.EIPMetroKey, m.config.EIPFacilityKey, m.config.EIPTag
+	return equinix.NewEIPs(o), nil
 }
 
 // exclusions remembers for a second what no Service may have: it is asked for every Service, and changes seldom.

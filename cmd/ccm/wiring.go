@@ -26,6 +26,7 @@ import (
 
 	"daymark/ipam"
 	"daymark/provider"
+	"daymark/provider/equinix"
 )
 
 // wiring puts the parts together once, when this process has become the leader.
@@ -66,8 +67,12 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	}
 	var source provider.Source
 	if w.metal != nil {
-		excluded := func() []ipam.Exclusion { return provider.Exclusions(nodes, serviceCIDRs, apiServer(c.Kubeconfig)) }
-		if source, err = w.metal.addresses(ctx, client, excluded, log); err != nil {
+		none := exclusions{read: func() []ipam.Exclusion { return provider.Exclusions(nodes, serviceCIDRs, apiServer(c.Kubeconfig)) }}
+		o := equinix.EIPOptions{Excluded: none.find, Log: log}
+		if w.fence != nil {
+			o.May = w.fence.Open
+		}
+		if source, err = w.metal.addresses(ctx, client, o); err != nil {
 			return err
 		}
 	} else {

@@ -59,9 +59,19 @@ type BGP struct {
 
 // answer is what a Node shall have, as far as it is known.
 type answer struct {
-	node *corev1.Node
-	want map[string]string // nil if it was never read
-	err  error
+	node   *corev1.Node
+	device string            // its UUID, as far as known
+	want   map[string]string // nil if it was never read
+	err    error
+}
+
+// about reports whether the answer is about the Node as it is by now; that it got the providerID of the device that was found by its name is no news.
+func (a answer) about(node *corev1.Node) bool {
+	if a.node.UID != node.UID {
+		return false
+	}
+	id, err := DeviceID(node.Spec.ProviderID)
+	return a.node.Spec.ProviderID == node.Spec.ProviderID || err == nil && id == a.device
 }
 
 // NewBGP returns a source that does nothing before Run.
@@ -95,7 +105,7 @@ func (b *BGP) Wanted(node *corev1.Node) (map[string]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a, ok := b.known[node.Name]
-	if ok && a.node.UID == node.UID && a.node.Spec.ProviderID == node.Spec.ProviderID {
+	if ok && a.about(node) {
 		return a.want, a.err
 	}
 	b.known[node.Name] = answer{node: node}
@@ -173,11 +183,11 @@ func (b *BGP) readAll(ctx context.Context, wake func(nodes ...string)) {
 			if round.Err() != nil {
 				return nil
 			}
-			want, err := b.read(round, node)
+			device, want, err := b.read(round, node)
 			if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnauthorized) {
 				return err
 			}
-			if round.Err() == nil && b.store(node, want, err) {
+			if round.Err() == nil && b.store(node, device, want, err) {
 				wake(node.Name)
 			}
 			return nil
@@ -208,7 +218,7 @@ func (b *BGP) failUnread(err error, wake func(nodes ...string)) {
 }
 
 // store keeps the answer and reports whether it is another than before. After an error the Node is read again soon, and what it has stays.
-func (b *BGP) store(node *corev1.Node, want map[string]string, err error) bool {
+func (b *BGP) store(node *corev1.Node, device string, want map[string]string, err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before, ok := b.known[node.Name]
@@ -218,7 +228,7 @@ func (b *BGP) store(node *corev1.Node, want map[string]string, err error) bool {
 	if b.unread[node.Name] = want == nil; want != nil {
 		delete(b.unread, node.Name)
 	}
-	now := answer{node: node, want: want, err: err}
+	now := answer{node: node, device: device, want: want, err: err}
 	if want == nil {
 		now.want = before.want
 	}
@@ -227,10 +237,10 @@ func (b *BGP) store(node *corev1.Node, want map[string]string, err error) bool {
 }
 
 // read asks the API for the peers of the Node's device, and switches BGP on where there are none.
-func (b *BGP) read(ctx context.Context, node *corev1.Node) (map[string]string, error) {
+func (b *BGP) read(ctx context.Context, node *corev1.Node) (id string, want map[string]string, err error) {
 	device, err := b.Devices.Of(ctx, node)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	neighbours, err := b.API.Neighbours(ctx, device.ID)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrRefused) || err == nil && !hasPeers(neighbours) {
@@ -239,12 +249,13 @@ func (b *BGP) read(ctx context.Context, node *corev1.Node) (map[string]string, e
 		}
 	}
 	if err != nil {
-		return nil, err
+		return device.ID, nil, err
 	}
 	if !hasPeers(neighbours) {
-		return nil, fmt.Errorf("device %s: %w", device.ID, errNoPeers)
+		return device.ID, nil, fmt.Errorf("device %s: %w", device.ID, errNoPeers)
 	}
-	return annotate(device, neighbours, b.Keys)
+	want, err = annotate(device, neighbours, b.Keys)
+	return device.ID, want, err
 }
 
 func (b *BGP) enable(ctx context.Context, device string) error {

@@ -112,6 +112,12 @@ func TestBGPIsEnabledReadAndFollowed(t *testing.T) {
 		if d := cmp.Diff(map[string]int{"EnableBGP": 1, "Devices": 1, "Neighbours": 4, "CreateSession": 2}, b.api.calls); d != "" {
 			t.Error(d)
 		}
+		b.nodes["node-1"] = node(1, "equinixmetal://"+uuid(1)) // which the framework writes
+		b.ask("node-1")
+		synctest.Wait()
+		if n := b.api.count("Neighbours"); n != 4 {
+			t.Errorf("%d calls after a Node got the ID of its device", n)
+		}
 		b.api.set(func() {
 			clear(b.api.calls)
 			b.api.neighbours[uuid(1)] = []equinix.Neighbour{neighbour(1, "Secret1111")}

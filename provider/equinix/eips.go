@@ -30,7 +30,9 @@ type EIPOptions struct {
 	ControlTag string
 	// Excluded says what an address that a user asks for belongs to, if it is no Service's to have, such as a node's; nil for nothing.
 	Excluded func(netip.Addr) (what string, excluded bool)
-	Log      *slog.Logger
+	// May is asked before anything is bought or given back: false means that another process leads by now. Nil means always.
+	May func() bool
+	Log *slog.Logger
 }
 
 // EIPs are elastic addresses as the source of Services' addresses (provider.Source): one is bought for each Service and given back when the Service is
@@ -59,10 +61,16 @@ type EIPs struct {
 	offers  map[offer]*gate
 }
 
+// errNotLeading is when May says no.
+var errNotLeading = errors.New("the right to buy and to give back has run out")
+
 // NewEIPs returns a source that answers after Replay.
 func NewEIPs(o EIPOptions) *EIPs {
 	if o.Excluded == nil {
 		o.Excluded = func(netip.Addr) (string, bool) { return "", false }
+	}
+	if o.May == nil {
+		o.May = func() bool { return true }
 	}
 	return &EIPs{
 		EIPOptions: o, ready: make(chan struct{}), kick: make(chan struct{}, 1), turn: make(chan struct{}, 1),

@@ -278,6 +278,7 @@ func TestWhatAUserAsksForIsLookedUp(t *testing.T) {
 		s.check("the project's own", "shop/first", "198.19.1.1")
 		s.want("shop/inside", asking("10.64.1.4"))
 		s.check("of a block", "shop/inside", "10.64.1.4")
+		s.e.Observe(ipam.Existing{Owner: "shop/first"}) // between a look at it and its grant nobody else may have it
 		for addr, want := range map[string]string{
 			"198.19.1.1": "taken by shop/first", "198.19.1.2": "control plane", "198.19.1.3": "taken by a Service", "10.64.1.2": "assigned to device",
 			"10.64.1.3": "assigned to device", "10.64.1.9": "node worker-1", "203.0.113.1": "owns no such address", "2001:db8::1": "owns no such address",
@@ -441,6 +442,43 @@ func TestReplayFindsConflicts(t *testing.T) {
 	if err != nil || fmt.Sprint(got) != "[{198.19.0.9 [a/a b/b] } {198.19.1.2 [c/c] the control plane's address}]" {
 		t.Error(got, err)
 	}
+}
+
+// TestAnAddressThatTwoHaveIsNotGivenBack has another Service show an address that was bought for one that goes.
+func TestAnAddressThatTwoHaveIsNotGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openShop(t, newFakeAPI(), nil)
+		s.want("shop/web")
+		other := ipam.Existing{Owner: "shop/forged", Addrs: []netip.Addr{netip.MustParseAddr("198.19.0.1")}}
+		if _, conflicts := s.e.Observe(other); len(conflicts) != 1 {
+			t.Error(conflicts)
+		}
+		if err := s.drop("shop/web"); err != nil || s.owned() != "198.19.0.1" {
+			t.Error(s.owned(), err)
+		}
+		if s.want("shop/web"); !strings.Contains(s.refused["shop/web"], "taken by shop/forged") {
+			t.Error(s.addrs, s.refused)
+		}
+		s.e.Observe(ipam.Existing{Owner: "shop/forged"})
+		s.want("shop/web")
+		s.check("the other lets go", "shop/web", "198.19.0.1")
+	})
+}
+
+func TestWhoLeadsNoMoreBuysNothingAndGivesNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leads := true
+		s := openShop(t, newFakeAPI(), func(o *equinix.EIPOptions) { o.May = func() bool { return leads } })
+		s.want("shop/web")
+		leads = false
+		s.want("shop/new")
+		if err := s.drop("shop/web"); err == nil || s.addrs["shop/new"] != "" || s.owned() != "198.19.0.1" {
+			t.Error(s.addrs, s.owned(), err)
+		}
+		leads = true
+		s.want("shop/new")
+		s.check("leads again", "shop/new", "198.19.0.2")
+	})
 }
 
 func TestATokenThatIsRefusedEndsReplay(t *testing.T) {

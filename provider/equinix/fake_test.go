@@ -23,6 +23,8 @@ type fakeAPI struct {
 	sessions     map[string]bool
 	projectBGP   bool
 	next         int
+	meanwhile    func()       // once, while an answer to Reservations is under way
+	latency      func(string) // before and after each call, unless nil
 }
 
 func newFakeAPI() *fakeAPI {
@@ -34,6 +36,7 @@ func newFakeAPI() *fakeAPI {
 
 // call begins a call; the function it returns ends it.
 func (f *fakeAPI) call(name string) (end func() error, err error) {
+	f.wait(name)
 	f.mu.Lock()
 	f.calls[name]++
 	if err := f.fail[name]; err != nil {
@@ -64,8 +67,20 @@ func (f *fakeAPI) Reservations(context.Context) ([]equinix.Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := slices.Clone(f.reservations)
-	return out, end()
+	out, meanwhile := slices.Clone(f.reservations), f.meanwhile
+	f.meanwhile = nil
+	err = end()
+	if meanwhile != nil {
+		meanwhile()
+	}
+	f.wait("Reservations")
+	return out, err
+}
+
+func (f *fakeAPI) wait(call string) {
+	if f.latency != nil {
+		f.latency(call)
+	}
 }
 
 func (f *fakeAPI) Reserve(_ context.Context, r equinix.ReserveRequest) (equinix.Reservation, error) {
@@ -79,7 +94,9 @@ func (f *fakeAPI) Reserve(_ context.Context, r equinix.ReserveRequest) (equinix.
 		Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 19, 0, byte(f.next)}), 32),
 	}
 	f.reservations = append(f.reservations, made)
-	return made, end()
+	err = end()
+	f.wait("Reserve")
+	return made, err
 }
 
 func (f *fakeAPI) Release(_ context.Context, id string) error {
@@ -87,8 +104,10 @@ func (f *fakeAPI) Release(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	f.reservations = slices.DeleteFunc(f.reservations, func(r equinix.Reservation) bool { return r.ID == id })
-	return end()
+	f.reservations = slices.DeleteFunc(slices.Clone(f.reservations), func(r equinix.Reservation) bool { return r.ID == id })
+	err = end()
+	f.wait("Release")
+	return err
 }
 
 func (f *fakeAPI) SetTags(context.Context, string, []string) error { panic("not called") }

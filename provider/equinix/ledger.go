@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -88,7 +87,7 @@ func (l *ledger) leave(id string) (Reservation, bool) {
 	return e.Reservation, true
 }
 
-// left ends what leave began: the reservation is given back, or it is still there.
+// left ends what leave began: the reservation is given back, or it may still be there.
 func (l *ledger) left(r Reservation, given bool, now time.Time) {
 	if given {
 		l.leaving[r.ID] = now
@@ -150,11 +149,7 @@ func (l *ledger) serviceTag(r Reservation) string {
 	if !ours(r, l.cluster) || l.isControl(r) || !r.Prefix.IsSingleIP() {
 		return ""
 	}
-	i := slices.IndexFunc(r.Tags, func(tag string) bool { return strings.HasPrefix(tag, serviceTagKey) && len(tag) > len(serviceTagKey) })
-	if i < 0 {
-		return ""
-	}
-	return r.Tags[i]
+	return serviceTagOf(r)
 }
 
 // isControl reports whether the reservation is the control plane's address.

@@ -53,6 +53,9 @@ func (e *EIPs) isUnsure(tag string) bool {
 func (e *EIPs) buy(ctx context.Context, owner string, what offer) (Reservation, error) {
 	tag := serviceTag(owner)
 	var bought Reservation
+	if !e.May() {
+		return bought, errNotLeading
+	}
 	err := e.through(&what, func() (err error) {
 		e.mu.Lock()
 		e.unsure[tag] = time.Now().Add(time.Hour) // no listing tells before the call has ended
@@ -148,13 +151,18 @@ func (e *EIPs) gateLocked(what *offer) *gate {
 
 // giveBack releases a reservation, unless somebody else does already. Every step may be repeated.
 func (e *EIPs) giveBack(ctx context.Context, id string) error {
+	if !e.May() {
+		return errNotLeading
+	}
 	e.mu.Lock()
 	r, mine := e.ledger.leave(id)
 	e.mu.Unlock()
 	if !mine {
 		return nil
 	}
+	asked := false
 	err := e.through(nil, func() error {
+		asked = true
 		for _, a := range r.Assignments {
 			if err := e.API.Unassign(ctx, a.ID); err != nil {
 				return err
@@ -164,8 +172,10 @@ func (e *EIPs) giveBack(ctx context.Context, id string) error {
 	})
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ledger.left(r, err == nil, time.Now())
-	if err != nil {
+	if e.ledger.left(r, err == nil, time.Now()); err != nil {
+		if asked { // and perhaps done
+			e.unsure[serviceTagOf(r)] = time.Now()
+		}
 		return fmt.Errorf("giving back %s: %w", r.Prefix.Addr(), err)
 	}
 	delete(e.extra, id)

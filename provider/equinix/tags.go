@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
+	"strings"
 )
 
 // The tags by which the address of a Service is found again; the Equinix CCM writes the same.
@@ -28,4 +29,14 @@ func Tags(owner, cluster string) []string {
 // ours reports whether the reservation was bought for a Service of the cluster.
 func ours(r Reservation, cluster string) bool {
 	return slices.Contains(r.Tags, usageTag) && slices.Contains(r.Tags, clusterTagKey+cluster)
+}
+
+// serviceTagOf returns the tag of the Service that a reservation was bought for, "" for none.
+func serviceTagOf(r Reservation) string {
+	for _, tag := range r.Tags {
+		if len(tag) > len(serviceTagKey) && strings.HasPrefix(tag, serviceTagKey) {
+			return tag
+		}
+	}
+	return ""
 }
