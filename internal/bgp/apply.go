@@ -66,7 +66,7 @@ func (s *Speaker) routerLocked() error {
 	if err != nil {
 		return err
 	}
-	if err := router.watch(s.running, s.state.changed); err != nil {
+	if err := router.watch(s.running, s.changed); err != nil {
 		router.stop(false)
 		return err
 	}
@@ -158,8 +158,26 @@ func (s *Speaker) sessionsLocked(ctx context.Context) error {
 	for name, err := range wrong {
 		s.state.reason(name, fmt.Sprintf("not set up: %v", err))
 	}
-	s.bfd.set(s.sessions)
+	s.bfd.set(s.establishedLocked())
 	return errors.Join(errs...)
+}
+
+// establishedLocked returns the sessions that are up: BFD begins with them, as on routers. FRR makes its BFD session anew when BGP comes up, and takes the
+// end of one that was up before for a failure.
+func (s *Speaker) establishedLocked() map[string]session {
+	up := make(map[string]session, len(s.sessions))
+	for name, session := range s.sessions {
+		if s.state.established(name) {
+			up[name] = session
+		}
+	}
+	return up
+}
+
+// changed is told of a session's new state.
+func (s *Speaker) changed(neighbor netip.Addr, state, why string) {
+	s.state.changed(neighbor, state, why)
+	s.wakeUp()
 }
 
 // bfdDown is told by BFD that a router is gone.

@@ -113,6 +113,14 @@ func (s *states) any() bool {
 	return false
 }
 
+// established reports whether the session with a peer is up.
+func (s *states) established(peer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[peer]
+	return p != nil && p.Established()
+}
+
 func (s *states) tellUnreachable(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +257,9 @@ func (s *Speaker) Peers() []PeerState {
 		if !ok {
 			continue
 		}
-		out[i].BFD = s.bfd.state(session.name)
+		if session.bfd.Enabled {
+			out[i].BFD = cmp.Or(s.bfd.state(session.name), bfdDown.String())
+		}
 		if !out[i].Established() {
 			continue
 		}

@@ -211,6 +211,9 @@ func TestBFDOnTheWire(t *testing.T) {
 		t.Errorf("the middle one of the times between packets is %v", middle)
 	}
 	t.Logf("BFD | 300 ms configured | gaps on the wire %s |", gaps(packets))
+	if p := s.peer(name); p.Flaps > 0 {
+		t.Errorf("the session went down once: %+v", p)
+	}
 }
 
 func gaps(packets [][]string) string {
