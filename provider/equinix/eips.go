@@ -148,19 +148,12 @@ func (e *EIPs) conflictsLocked(owner string) []ipam.Conflict {
 	return out
 }
 
-// excludedLocked says what an address belongs to that no Service may have.
-func (e *EIPs) excludedLocked(addr netip.Addr) (what string, excluded bool) {
-	if r, ok := e.ledger.containing(addr); ok && e.ledger.isControl(r) {
-		return "the control plane's address", true
-	}
-	return e.Excluded(addr)
-}
-
 // Observe implements provider.Source.
 func (e *EIPs) Observe(x ipam.Existing) ([]string, []ipam.Conflict) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.living[serviceTag(x.Owner)] = x.Owner
+	delete(e.waiting, x.Owner) // who is served asks next; who isn't any more, waits for nothing
 	now := e.holders.of[x.Owner]
 	now.shown = slices.Concat(x.Addrs, x.Shown)
 	wake := e.setLocked(x.Owner, now)
@@ -263,71 +256,6 @@ func union(a, b []netip.Addr) []netip.Addr {
 	out := slices.Concat(a, b)
 	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out)
-}
-
-// find returns what was bought for the owner: of several the one that it has, else the first that nobody else has.
-func (e *EIPs) find(owner string) (Reservation, bool, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	all := e.ledger.of(serviceTag(owner))
-	if len(all) == 0 {
-		return Reservation{}, false, nil
-	}
-	if i := slices.IndexFunc(all, func(r Reservation) bool { return e.holders.has(owner, r.Prefix.Addr()) }); i > 0 {
-		all[0], all[i] = all[i], all[0]
-	}
-	for _, r := range all {
-		if e.holders.other(owner, r.Prefix.Addr()) == "" {
-			delete(e.extra, r.ID)
-			return r, true, nil
-		}
-	}
-	addr := all[0].Prefix.Addr()
-	return Reservation{}, false, ipam.Refusals{{Reason: ipam.Taken, Addr: addr, Family: ipam.IPv4, By: e.holders.other(owner, addr)}}
-}
-
-// requested gives addresses that the user named: the project must own them, and nobody else have them.
-func (e *EIPs) requested(r ipam.Request) (ipam.Grant, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var grant ipam.Grant
-	var refused ipam.Refusals
-	for _, addr := range r.Requested {
-		if no, ok := e.refusalLocked(r, addr); ok {
-			refused = append(refused, no)
-			continue
-		}
-		grant.Addrs = append(grant.Addrs, ipam.Assigned{Addr: addr, Requested: true, Pool: vendor + " (the project's own)"})
-	}
-	if len(refused) > 0 {
-		return ipam.Grant{}, refused
-	}
-	e.grantLocked(r.Owner, &grant)
-	return grant, nil
-}
-
-// refusalLocked says why the owner can't have an address that it asked for.
-func (e *EIPs) refusalLocked(r ipam.Request, addr netip.Addr) (ipam.Refusal, bool) {
-	no := ipam.Refusal{Addr: addr, Family: ipam.FamilyOf(addr)}
-	res, owned := e.ledger.containing(addr)
-	assigned := slices.IndexFunc(res.Assignments, func(a Assignment) bool { return a.covers(addr) })
-	switch by, excluded := e.excludedLocked(addr); {
-	case !takes(r, no.Family):
-		no.Reason = ipam.WrongFamily
-	case excluded:
-		no.Reason, no.By = ipam.Excluded, by
-	case !owned:
-		no.Reason, no.Pools, no.Detail = ipam.NotInPool, []string{vendor}, "the project owns no such address; it is looked for again every minute"
-	case assigned >= 0:
-		no.Reason, no.By = ipam.Excluded, "assigned to device "+res.Assignments[assigned].Device
-	case e.holders.other(r.Owner, addr) != "":
-		no.Reason, no.By = ipam.Taken, e.holders.other(r.Owner, addr)
-	case slices.Contains(res.Tags, usageTag) && e.ledger.serviceTag(res) != serviceTag(r.Owner):
-		no.Reason, no.By = ipam.Taken, "a Service, as its tags at "+vendor+" say"
-	default:
-		return ipam.Refusal{}, false
-	}
-	return no, true
 }
 
 // Commit implements provider.Source. What was bought for the owner and it has no more is given back, once nothing shows it.

@@ -1,158 +1,20 @@
 package equinix_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/ipam"
 	"daymark/provider/equinix"
 )
-
-const cluster = "uid-1"
-
-// shop is a source on a fake account, run in a synctest bubble, with as much of a controller as it takes to play with it: who is woken asks again.
-type shop struct {
-	t   *testing.T
-	api *fakeAPI
-	e   *equinix.EIPs
-	log bytes.Buffer
-
-	mu       sync.Mutex
-	requests map[string]ipam.Request
-	services map[string]*corev1.Service
-	addrs    map[string]string // what each owner has, as written
-	refused  map[string]string
-	errs     map[string]error
-}
-
-func openShop(t *testing.T, api *fakeAPI, change func(*equinix.EIPOptions), existing ...ipam.Existing) *shop {
-	t.Helper()
-	s := &shop{
-		t: t, api: api, requests: map[string]ipam.Request{}, services: map[string]*corev1.Service{}, addrs: map[string]string{},
-		refused: map[string]string{}, errs: map[string]error{},
-	}
-	o := equinix.EIPOptions{
-		API: api, Cluster: cluster, Metro: "da", MetroKey: equinix.EIPMetro, FacilityKey: equinix.EIPFacility, ControlTag: "control",
-		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
-	}
-	if change != nil {
-		change(&o)
-	}
-	s.e = equinix.NewEIPs(o)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- s.e.Run(ctx, s.sync) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	if conflicts, err := s.e.Replay(ctx, existing); err != nil || len(conflicts) > 0 {
-		t.Error("replay:", conflicts, err)
-	}
-	return s
-}
-
-// want changes what a Service asks for and serves it.
-func (s *shop) want(owner string, change ...func(*ipam.Request, *corev1.Service)) {
-	namespace, name, _ := strings.Cut(owner, "/")
-	r := ipam.Request{Owner: owner, Namespace: namespace}
-	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	for _, c := range change {
-		c(&r, svc)
-	}
-	s.mu.Lock()
-	s.requests[owner], s.services[owner] = r, svc
-	s.mu.Unlock()
-	s.sync(owner)
-}
-
-func asking(addr string) func(*ipam.Request, *corev1.Service) {
-	return func(r *ipam.Request, _ *corev1.Service) { r.Requested = append(r.Requested, netip.MustParseAddr(addr)) }
-}
-
-func annotated(key, value string) func(*ipam.Request, *corev1.Service) {
-	return func(_ *ipam.Request, svc *corev1.Service) { metav1.SetMetaDataAnnotation(&svc.ObjectMeta, key, value) }
-}
-
-// sync serves owners as the controller does.
-func (s *shop) sync(owners ...string) {
-	for _, owner := range owners {
-		s.mu.Lock()
-		r, ok := s.requests[owner]
-		svc := s.services[owner]
-		s.mu.Unlock()
-		if !ok {
-			continue
-		}
-		s.e.Observe(ipam.Existing{Owner: owner})
-		grant, err := s.e.Ensure(s.t.Context(), r, svc)
-		var refusals ipam.Refusals
-		s.mu.Lock()
-		delete(s.refused, owner)
-		delete(s.errs, owner)
-		switch {
-		case errors.As(err, &refusals):
-			s.refused[owner] = refusals.Error()
-		case err != nil:
-			s.errs[owner] = err
-		default:
-			s.addrs[owner] = show(grant.List())
-		}
-		s.mu.Unlock()
-		if err == nil {
-			s.e.Commit(owner)
-		}
-	}
-}
-
-// drop deletes a Service.
-func (s *shop) drop(owner string) error {
-	s.mu.Lock()
-	delete(s.requests, owner)
-	s.mu.Unlock()
-	wake, err := s.e.Release(s.t.Context(), owner)
-	if err == nil {
-		s.mu.Lock()
-		delete(s.addrs, owner)
-		s.mu.Unlock()
-		s.sync(wake...)
-	}
-	return err
-}
-
-// owned shows what the account has: addresses, sorted.
-func (s *shop) owned() string {
-	var out []string
-	s.api.set(func() {
-		for _, r := range s.api.reservations {
-			out = append(out, r.Prefix.Addr().String())
-		}
-	})
-	slices.Sort(out)
-	return strings.Join(out, ",")
-}
-
-func (s *shop) check(what, owner, addr string) {
-	s.t.Helper()
-	if s.addrs[owner] != addr {
-		s.t.Errorf("%s: %s has %q (%s, %v), want %q", what, owner, s.addrs[owner], s.refused[owner], s.errs[owner], addr)
-	}
-}
 
 func TestAnAddressIsBoughtOnceAndGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -259,76 +121,6 @@ func TestALostAnswerIsLookedUp(t *testing.T) {
 	})
 }
 
-func TestWhatAUserAsksForIsLookedUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := newFakeAPI()
-		block := netip.MustParsePrefix("10.64.1.0/25")
-		api.reservations = []equinix.Reservation{
-			{ID: "own", Prefix: netip.MustParsePrefix("198.19.1.1/32")},
-			{ID: "control", Prefix: netip.MustParsePrefix("198.19.1.2/32"), Tags: []string{"control"}},
-			{ID: "other", Prefix: netip.MustParsePrefix("198.19.1.3/32"), Tags: equinix.Tags("shop/web", "uid-2")},
-			{ID: "block", Prefix: block, Assignments: []equinix.Assignment{
-				{ID: "a", Addr: netip.MustParseAddr("10.64.1.3"), Prefix: netip.MustParsePrefix("10.64.1.2/31"), Device: uuid(1)},
-			}},
-		}
-		s := openShop(t, api, func(o *equinix.EIPOptions) {
-			o.Excluded = func(a netip.Addr) (string, bool) { return "node worker-1", a == netip.MustParseAddr("10.64.1.9") }
-		})
-		s.want("shop/first", asking("198.19.1.1"))
-		s.check("the project's own", "shop/first", "198.19.1.1")
-		s.want("shop/inside", asking("10.64.1.4"))
-		s.check("of a block", "shop/inside", "10.64.1.4")
-		s.e.Observe(ipam.Existing{Owner: "shop/first"}) // between a look at it and its grant nobody else may have it
-		for addr, want := range map[string]string{
-			"198.19.1.1": "taken by shop/first", "198.19.1.2": "control plane", "198.19.1.3": "taken by a Service", "10.64.1.2": "assigned to device",
-			"10.64.1.3": "assigned to device", "10.64.1.9": "node worker-1", "203.0.113.1": "owns no such address", "2001:db8::1": "owns no such address",
-		} {
-			if s.want("shop/second", asking(addr)); !strings.Contains(s.refused["shop/second"], want) {
-				t.Errorf("%s: %q, %s", addr, s.refused["shop/second"], s.addrs["shop/second"])
-			}
-		}
-		s.want("shop/second", asking("198.19.1.1"))
-		if err := s.drop("shop/first"); err != nil {
-			t.Error(err)
-		}
-		s.check("it comes free", "shop/second", "198.19.1.1")
-		s.want("shop/third", asking("198.19.1.9"))
-		api.set(func() {
-			api.reservations = append(api.reservations, equinix.Reservation{ID: "new", Prefix: netip.MustParsePrefix("198.19.1.9/32")})
-		})
-		time.Sleep(61 * time.Second)
-		synctest.Wait()
-		s.check("bought by hand, a minute later", "shop/third", "198.19.1.9")
-		if n := api.count("Reserve") + api.count("Release"); n != 0 {
-			t.Errorf("%d calls to buy or give back", n)
-		}
-	})
-}
-
-func TestARequestReplacesWhatWasBought(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := newFakeAPI()
-		api.reservations = []equinix.Reservation{{ID: "own", Prefix: netip.MustParsePrefix("198.19.1.1/32")}}
-		s := openShop(t, api, nil)
-		s.want("shop/web")
-		s.e.Observe(ipam.Existing{Owner: "shop/web", Shown: []netip.Addr{netip.MustParseAddr("198.19.0.1")}})
-		grant, err := s.e.Ensure(t.Context(), ipam.Request{Owner: "shop/web", Requested: []netip.Addr{netip.MustParseAddr("198.19.1.1")}}, &corev1.Service{})
-		if err != nil || show(grant.Dropped) != "198.19.0.1" {
-			t.Fatal(grant, err)
-		}
-		s.e.Commit("shop/web")
-		synctest.Wait()
-		if got := s.owned(); got != "198.19.0.1,198.19.1.1" {
-			t.Error("while the status still shows it:", got)
-		}
-		s.e.Observe(ipam.Existing{Owner: "shop/web", Shown: []netip.Addr{netip.MustParseAddr("198.19.1.1")}})
-		synctest.Wait()
-		if got := s.owned(); got != "198.19.1.1" {
-			t.Error("after that:", got)
-		}
-	})
-}
-
 func TestAQuotaIsTriedByOneForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openShop(t, newFakeAPI(), nil)
@@ -428,40 +220,6 @@ func TestWhatNobodyNeedsIsCollected(t *testing.T) {
 		}
 		s.want("shop/web")
 		s.check("what it has stays", "shop/web", "198.19.0.1")
-	})
-}
-
-func TestReplayFindsConflicts(t *testing.T) {
-	api := newFakeAPI()
-	api.reservations = []equinix.Reservation{{ID: "control", Prefix: netip.MustParsePrefix("198.19.1.2/32"), Tags: []string{"control"}}}
-	e := equinix.NewEIPs(equinix.EIPOptions{API: api, Cluster: cluster, Metro: "da", ControlTag: "control", Log: slog.New(slog.DiscardHandler)})
-	addr := []netip.Addr{netip.MustParseAddr("198.19.0.9")}
-	got, err := e.Replay(t.Context(), []ipam.Existing{
-		{Owner: "a/a", Addrs: addr}, {Owner: "b/b", Addrs: addr}, {Owner: "c/c", Addrs: []netip.Addr{netip.MustParseAddr("198.19.1.2")}},
-	})
-	if err != nil || fmt.Sprint(got) != "[{198.19.0.9 [a/a b/b] } {198.19.1.2 [c/c] the control plane's address}]" {
-		t.Error(got, err)
-	}
-}
-
-// TestAnAddressThatTwoHaveIsNotGivenBack has another Service show an address that was bought for one that goes.
-func TestAnAddressThatTwoHaveIsNotGivenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openShop(t, newFakeAPI(), nil)
-		s.want("shop/web")
-		other := ipam.Existing{Owner: "shop/forged", Addrs: []netip.Addr{netip.MustParseAddr("198.19.0.1")}}
-		if _, conflicts := s.e.Observe(other); len(conflicts) != 1 {
-			t.Error(conflicts)
-		}
-		if err := s.drop("shop/web"); err != nil || s.owned() != "198.19.0.1" {
-			t.Error(s.owned(), err)
-		}
-		if s.want("shop/web"); !strings.Contains(s.refused["shop/web"], "taken by shop/forged") {
-			t.Error(s.addrs, s.refused)
-		}
-		s.e.Observe(ipam.Existing{Owner: "shop/forged"})
-		s.want("shop/web")
-		s.check("the other lets go", "shop/web", "198.19.0.1")
 	})
 }
 

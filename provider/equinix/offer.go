@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -69,11 +68,6 @@ func families(r ipam.Request) (missing ipam.Refusals, final bool) {
 		return no, true
 	}
 	return nil, false
-}
-
-// takes reports whether the Service can have an address of that family.
-func takes(r ipam.Request, f ipam.Family) bool {
-	return len(r.Families) == 0 || slices.Contains(r.Families, f)
 }
 
 // explained returns what a failure means for whoever waits for an address, and what helps. It says nothing that differs from one failure to the next.

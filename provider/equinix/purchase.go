@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"daymark/ipam"
 )
 
 // list reads what the project owns. It settles the purchases that had ended before it began.
@@ -47,6 +50,27 @@ func (e *EIPs) isUnsure(tag string) bool {
 	defer e.mu.Unlock()
 	_, unsure := e.unsure[tag]
 	return unsure
+}
+
+// find returns what was bought for the owner: of several the one that it has, else the first that nobody else has.
+func (e *EIPs) find(owner string) (Reservation, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.ledger.of(serviceTag(owner))
+	if len(all) == 0 {
+		return Reservation{}, false, nil
+	}
+	if i := slices.IndexFunc(all, func(r Reservation) bool { return e.holders.has(owner, r.Prefix.Addr()) }); i > 0 {
+		all[0], all[i] = all[i], all[0]
+	}
+	for _, r := range all {
+		if e.holders.other(owner, r.Prefix.Addr()) == "" {
+			delete(e.extra, r.ID)
+			return r, true, nil
+		}
+	}
+	addr := all[0].Prefix.Addr()
+	return Reservation{}, false, ipam.Refusals{{Reason: ipam.Taken, Addr: addr, Family: ipam.IPv4, By: e.holders.other(owner, addr)}}
 }
 
 // buy buys an address for the owner.
