@@ -108,13 +108,17 @@ func (b *BGP) Wanted(node *corev1.Node) (map[string]string, error) {
 	if ok && a.about(node) {
 		return a.want, a.err
 	}
-	b.known[node.Name] = answer{node: node}
+	if !ok || a.node.UID != node.UID {
+		a = answer{}
+	}
+	// What is known of a Node whose ID changes stays until it is read again.
+	b.known[node.Name] = answer{node: node, want: a.want}
 	b.unread[node.Name] = true
 	select {
 	case b.ask <- struct{}{}:
 	default: // asked already
 	}
-	return nil, nil
+	return a.want, nil
 }
 
 // Run implements provider.NodeBGPSource.
@@ -222,15 +226,14 @@ func (b *BGP) store(node *corev1.Node, device string, want map[string]string, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before, ok := b.known[node.Name]
-	if !ok || before.node != node {
+	now := answer{node: node, device: device, want: want, err: err}
+	if !ok || !now.about(before.node) {
 		return false // gone, or another by now
 	}
 	if b.unread[node.Name] = want == nil; want != nil {
 		delete(b.unread, node.Name)
-	}
-	now := answer{node: node, device: device, want: want, err: err}
-	if want == nil {
-		now.want = before.want
+	} else {
+		now.node, now.want = before.node, before.want
 	}
 	b.known[node.Name] = now
 	return !maps.Equal(before.want, now.want) || before.want == nil || fmt.Sprint(before.err) != fmt.Sprint(now.err)
