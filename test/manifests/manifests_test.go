@@ -62,6 +62,7 @@ func TestManifests(t *testing.T) {
 	t.Run("rights of the agent", b.agentRights)
 	t.Run("rights of the controller", b.controllerRights)
 	t.Run("controller works with its rights", b.controllerWorks)
+	t.Run("rights of a vendor's controller", b.vendorRights)
 }
 
 func (b *bed) strict(t *testing.T) {
@@ -141,6 +142,24 @@ func (b *bed) controllerRights(t *testing.T) {
 		{"update", "", "configmaps", "", "kube-system", "kubevip"},
 		{"get", "", "secrets", "", "kube-system", "metal-cloud-config"},
 		{"update", "coordination.k8s.io", "leases", "", "other", "kube-vip-cloud-controller"},
+	})
+}
+
+// vendorRights applies the manifest for a vendor over the other one.
+func (b *bed) vendorRights(t *testing.T) {
+	b.apply(t, b.ccm, "manifest", "--cloud-provider", "equinixmetal", "--cloud-config-secret", "metal-cloud-config", "--", "--v=2")
+	b.check(t, "kube-vip-cloud-controller", true, []access{
+		{"patch", "", "services", "", "shop", "web"},
+		{"update", "", "nodes", "", "", "n1"},
+		{"patch", "", "nodes", "status", "", "n1"},
+		{"delete", "", "nodes", "", "", "n1"},
+		{"get", "", "namespaces", "", "", "kube-system"},
+	})
+	b.check(t, "kube-vip-cloud-controller", false, []access{
+		{"get", "", "namespaces", "", "", "other"},
+		{"create", "", "nodes", "", "", "n1"},
+		{"get", "", "secrets", "", "kube-system", "metal-cloud-config"},
+		{"patch", "", "services", "status", "shop", "web"},
 	})
 }
 

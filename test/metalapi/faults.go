@@ -24,6 +24,9 @@ type Fault struct {
 	RetryAfter time.Duration
 	// DropAnswer closes the connection after the call was done: a half-done operation.
 	DropAnswer bool
+	// Before and After, unless nil, run before and after the call is done, and it waits for them. Their context ends when the caller goes away, and then what
+	// wasn't done isn't done any more.
+	Before, After func(context.Context)
 }
 
 // Inject adds a fault. Where several match a call the first injected is played.
@@ -44,12 +47,17 @@ func (f *Fault) matches(pattern string) bool { return strings.Contains(pattern, 
 
 // delay waits for the fault's latency; an error means that the caller went away.
 func (f *Fault) delay(r *http.Request) error {
-	if f == nil || f.Latency == 0 {
+	if f == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), f.Latency)
-	defer cancel()
-	<-ctx.Done()
+	if f.Latency > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), f.Latency)
+		defer cancel()
+		<-ctx.Done()
+	}
+	if f.Before != nil {
+		f.Before(r.Context())
+	}
 	return r.Context().Err()
 }
 
@@ -69,7 +77,10 @@ func (f *Fault) before(w http.ResponseWriter) bool {
 	return true
 }
 
-func (f *Fault) after() {
+func (f *Fault) after(ctx context.Context) {
+	if f != nil && f.After != nil {
+		f.After(ctx)
+	}
 	if f != nil && f.DropAnswer {
 		panic(http.ErrAbortHandler)
 	}

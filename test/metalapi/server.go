@@ -7,9 +7,11 @@
 package metalapi
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -98,6 +100,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 func (s *Server) serve(pattern string, handle handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fault := s.count(pattern)
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body)) // read to its end, or nobody notices that the caller goes away
 		if fault.delay(r) != nil {
 			return
 		}
@@ -113,14 +120,14 @@ func (s *Server) serve(pattern string, handle handler) http.Handler {
 			return
 		}
 		s.mu.Lock()
-		status, body := handle(r)
-		text, err := encode(body)
+		status, answer := handle(r)
+		text, err := encode(answer)
 		s.mu.Unlock()
 		if err != nil {
 			status, text = http.StatusInternalServerError, nil
 		}
 		s.cfg.Log.Debug("call", "method", r.Method, "path", r.URL.Path, "status", status)
-		fault.after()
+		fault.after(r.Context())
 		send(w, status, text)
 	})
 }
