@@ -63,12 +63,12 @@ func (b *bed) established(node *controlplane.Node, peer string) bgp.PeerState {
 	return p
 }
 
-// TestAnnotations has agents wait for BGP annotations on their Node and follow every change of them.
+// TestAnnotations has agents wait for BGP annotations on their Node and follow every change of them; then the ccm writes them.
 func TestAnnotations(t *testing.T) {
 	t.Parallel()
-	b := newBed(t)
+	b := newBed(t, "remote-as external")
 	n1, n2 := b.nodes[0], b.nodes[1]
-	second := b.secondRouter("")
+	second := b.secondRouter("spare", "")
 	before := b.nodeWatches()
 	b.start(n2, "--controlplane", "--address="+controlPlaneAddr, "--annotations="+prefix)
 	b.start(n1, "--services", "--annotations="+prefix)
@@ -89,13 +89,15 @@ func TestAnnotations(t *testing.T) {
 	t.Run("follows", func(t *testing.T) { b.with(t).follows(second) })
 	t.Run("broken, incomplete, removed", func(t *testing.T) { b.with(t).broken(second) })
 	b.stop()
+	t.Run("controller", func(t *testing.T) { b.with(t).controller() })
+	b.stop()
 }
 
-// secondRouter starts a BIRD beside the FRR and returns its address. more is what it says of every node.
-func (b *bed) secondRouter(more string) string {
+// secondRouter starts a BIRD beside the FRR, on a host of that name, and returns its address. more is what it says of every node.
+func (b *bed) secondRouter(name, more string) string {
 	b.t.Helper()
 	require.Tool(b.t, "bird", "birdc")
-	host := require.Value(b.lab.AddHost("spare", b.rack))(b.t)
+	host := require.Value(b.lab.AddHost(name, b.rack))(b.t)
 	config := fmt.Sprintf("router id %s;\nprotocol device {}\n", host.Addr())
 	for _, n := range b.nodes {
 		config += fmt.Sprintf("protocol bgp %s { local as 65001; neighbor %s external; %s ipv4 { import all; export none; }; }\n", n.Name(), n.Addr(), more)

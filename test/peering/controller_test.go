@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,8 +31,8 @@ nodeBGP:
     - {address: %s, asn: 65001}
 `
 
-// ccm starts the controller alone, with the given file as its cloud config.
-func (b *bed) ccm(file string) *netns.Command {
+// startCCM starts the controller alone, with the given file as its cloud config.
+func (b *bed) startCCM(file string) *netns.Command {
 	b.t.Helper()
 	c := b.nodes[0].Host.Command(require.Value(product())(b.t).CCM, "--kubeconfig=/etc/kubernetes/admin.conf", "--cloud-config="+file, "--secure-port=0",
 		"--controllers=node-bgp-controller", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=500ms")
@@ -101,24 +100,35 @@ func (b *bed) versions(ctx context.Context, name string) (seen func() [][]string
 	}
 }
 
-// TestController is the whole chain: rules and a Secret, the ccm's annotations, the agents' sessions, the router's table.
-func TestController(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, "remote-as external")
+// chain is a ccm with rules, and agents that do what it writes.
+type chain struct {
+	*bed
+	file string // with the rules
+	ccm  *netns.Command
+}
+
+// write replaces the rules: peers is an address, with more text for more of them.
+func (c *chain) write(peers string) {
+	c.t.Helper()
+	require.NoError(c.t, os.WriteFile(c.file+".new", []byte(fmt.Sprintf(rules, peers)), 0o600))
+	require.NoError(c.t, os.Rename(c.file+".new", c.file))
+}
+
+// controller is the whole chain: rules and a Secret, the ccm's annotations, the agents' sessions, the router's table.
+func (b *bed) controller() *chain {
+	t := b.t
 	n1, n2 := b.nodes[0], b.nodes[1]
-	file := filepath.Join(t.TempDir(), "cloud.yaml")
-	write := func(peers string) {
-		t.Helper()
-		require.NoError(t, os.WriteFile(file+".new", []byte(fmt.Sprintf(rules, peers)), 0o600))
-		require.NoError(t, os.Rename(file+".new", file))
-	}
-	write(b.peer)
+	c := &chain{bed: b, file: filepath.Join(t.TempDir(), "cloud.yaml")}
+	c.write(b.peer)
 	require.Value(b.api.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "network"}}, metav1.CreateOptions{}))(t)
 	b.password("hunter2")
-	b.annotate(n2, map[string]any{"other.example/peer-ip": "192.0.2.1"})
-	ccm := b.ccm(file)
+	gone := map[string]any{"other.example/peer-ip": "192.0.2.1"}
+	for key := range keys(-1, n2, b.peer) {
+		gone[key] = nil
+	}
+	b.annotate(n2, gone)
+	c.ccm = b.startCCM(c.file)
 	b.startAll("--services", "--annotations="+prefix)
-	b.serve("web", web, cluster, "n1")
 	seen := b.versions(t.Context(), "n1")
 	b.label("n1", "rack-a")
 	b.by(30*time.Second, web, "n1")
@@ -140,24 +150,29 @@ func TestController(t *testing.T) {
 		return p.Established() && p.Flaps == 1
 	})
 
-	second := b.secondRouter(`password "hunter3";`) // a rule changes
+	return c
+}
+
+// changes has a rule change, and Nodes while the ccm is away.
+func (c *chain) changes() {
+	t, b, n1 := c.t, c.bed, c.nodes[0]
+	second := b.secondRouter("spare2", `password "hunter3";`) // a rule changes
 	since := b.established(n1, b.peer).Since
-	write(b.peer + ", asn: 65001}\n    - {address: " + second)
+	c.write(b.peer + ", asn: 65001}\n    - {address: " + second)
 	b.established(n1, second)
 	if p := b.established(n1, b.peer); !p.Since.Equal(since) {
 		t.Errorf("a new peer touched the other: %+v", p)
 	}
 
 	// With the ccm away everything goes on; what changed meanwhile counts when it is back.
-	require.NoError(t, ccm.Stop(t.Context()))
+	require.NoError(t, c.ccm.Stop(t.Context()))
 	b.label("n2", "")
 	b.pause(time.Second)
 	b.by(time.Second, web, "n1 n2")
-	b.ccm(file)
+	b.startCCM(c.file)
 	b.by(20*time.Second, web, "n1")
-	node = require.Value(b.api.CoreV1().Nodes().Get(t.Context(), "n2", metav1.GetOptions{}))(t)
+	node := require.Value(b.api.CoreV1().Nodes().Get(t.Context(), "n2", metav1.GetOptions{}))(t)
 	if keys := bgpKeys(node); len(keys) > 0 || node.Annotations[annotations.NodeBGPKeys] != "" || node.Annotations["other.example/peer-ip"] == "" {
 		t.Errorf("n2 is left with %v", node.Annotations)
 	}
-	b.stop()
 }

@@ -2,7 +2,6 @@ package peering_test
 
 import (
 	"net/netip"
-	"testing"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -13,67 +12,62 @@ import (
 // controlPlaneAddr is the control plane's address; it is in the API server's certificate.
 const controlPlaneAddr = "192.0.2.100"
 
-// TestControlPlane has the nodes announce the control plane's address: every one whose API server is well, or with an election the holder.
-func TestControlPlane(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, "graceful-restart-helper")
-	flags := []string{"--controlplane", "--address=" + controlPlaneAddr, "--bgppeers=" + b.peer + ":65001"}
-	t.Run("every well node", func(t *testing.T) {
-		b := b.with(t)
-		checked := append(flags, "--controlPlaneHealthCheckAddress=https://127.0.0.1:6443/livez", "--controlPlaneHealthCheckPeriodSeconds=1",
-			"--controlPlaneHealthCheckTimeoutSeconds=1", "--controlPlaneHealthCheckFailureThreshold=2")
-		b.start(b.nodes[0], checked...)
-		restarts := append(checked, "--services", "--bgpGracefulRestart=60")
-		b.start(b.nodes[1], restarts...) // which has no API server
-		b.serve("web", web, cluster, "n1")
-		b.up(b.nodes...)
-		b.by(20*time.Second, web, "n2")
-		b.by(20*time.Second, controlPlaneAddr, "n1")
-		b.asks()
-		require.NoError(t, b.nodes[0].APIServer.Kill())
-		b.by(10*time.Second, controlPlaneAddr, "")
-		b.by(time.Second, web, "n2") // the data plane outlives the control plane
-		require.NoError(t, b.nodes[0].StartAPIServer(t.Context()))
-		require.NoError(t, b.nodes[0].Ready(t.Context()))
-		b.by(10*time.Second, controlPlaneAddr, "n1")
-		b.upgraded(restarts)
-		b.stop()
-		b.by(5*time.Second, controlPlaneAddr, "")
-	})
-	t.Run("the holder", func(t *testing.T) {
-		b := b.with(t)
-		b.startAll(append(flags, "--leaderElection")...)
-		b.up(b.nodes...)
-		b.eventually(20*time.Second, func() string { return "by " + b.announcers(controlPlaneAddr) }, func() bool {
-			by := b.announcers(controlPlaneAddr)
-			return by == "n1" || by == "n2"
-		})
-		holder := b.announcers(controlPlaneAddr)
-		other := map[string]string{"n1": "n2", "n2": "n1"}[holder]
-		// A holder that no router listens to hands over.
-		b.shutdown(holder, true)
-		b.by(10*time.Second, controlPlaneAddr, other)
-		b.shutdown(holder, false)
-		b.up(b.cluster.Node(holder))
-		require.NoError(t, b.agents[other].Stop(t.Context()))
-		b.by(10*time.Second, controlPlaneAddr, holder)
-		b.stop()
-	})
+// controlPlane has every node announce the control plane's address whose API server is well. It ends without an API server.
+func (b *bed) controlPlane() {
+	flags := []string{
+		"--controlplane", "--address=" + controlPlaneAddr, "--bgppeers=" + b.peer + ":65001", "--controlPlaneHealthCheckAddress=https://127.0.0.1:6443/livez",
+		"--controlPlaneHealthCheckPeriodSeconds=1", "--controlPlaneHealthCheckTimeoutSeconds=1", "--controlPlaneHealthCheckFailureThreshold=2",
+	}
+	b.start(b.nodes[0], flags...)
+	b.start(b.nodes[1], append(flags, "--services")...) // which has no API server
+	b.up(b.nodes...)
+	b.by(20*time.Second, web, "n2")
+	b.by(20*time.Second, controlPlaneAddr, "n1")
+	b.asks()
+	require.NoError(b.t, b.nodes[0].APIServer.Kill())
+	b.by(10*time.Second, controlPlaneAddr, "")
+	b.by(time.Second, web, "n2") // the data plane outlives the control plane
 }
 
-// upgraded replaces the agent of n2, which alone announces web, while a client asks.
-func (b *bed) upgraded(flags []string) {
-	b.t.Helper()
+// controlPlaneElected has the holder announce the control plane's address, and hand it over when no router listens to it, and when it stops.
+func (b *bed) controlPlaneElected() {
+	b.startAll("--controlplane", "--address="+controlPlaneAddr, "--bgppeers="+b.peer+":65001", "--leaderElection")
+	b.up(b.nodes...)
+	b.eventually(20*time.Second, func() string { return "by " + b.announcers(controlPlaneAddr) }, func() bool {
+		by := b.announcers(controlPlaneAddr)
+		return by == "n1" || by == "n2"
+	})
+	holder := b.announcers(controlPlaneAddr)
+	other := map[string]string{"n1": "n2", "n2": "n1"}[holder]
+	b.shutdown(holder, true)
+	b.by(10*time.Second, controlPlaneAddr, other)
+	b.shutdown(holder, false)
+	b.up(b.cluster.Node(holder))
+	require.NoError(b.t, b.agents[other].Stop(b.t.Context()))
+	b.by(10*time.Second, controlPlaneAddr, holder)
+}
+
+// upgraded replaces the only agent while a client asks.
+func (b *bed) upgraded() {
+	flags := append(b.serviceFlags(), "--bgpGracefulRestart=60")
+	n := b.nodes[1]
+	b.start(n, flags...)
+	b.up(n)
+	b.by(20*time.Second, web, "n2")
 	prober := b.probe()
 	begun := time.Now()
 	require.NoError(b.t, b.agents["n2"].Stop(b.t.Context()))
 	b.pause(time.Second)
 	b.by(time.Second, web, "n2")
-	b.start(b.nodes[1], flags...)
-	b.up(b.nodes[1])
+	b.start(n, flags...)
+	b.up(n)
 	b.pause(2 * time.Second) // after End-of-RIB the router drops what was not offered again
 	b.by(time.Second, web, "n2")
 	b.nothingLost(prober, "the only agent upgraded, graceful restart", begun, time.Now())
+	b.stop()
+	b.start(n, b.serviceFlags()...) // whose End-of-RIB ends what is kept
+	b.up(n)
+	b.stop()
 }
 
 // asks asks the API server through the address, from behind the router.

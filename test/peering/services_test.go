@@ -16,12 +16,11 @@ const (
 	local   = corev1.ServiceExternalTrafficPolicyLocal
 )
 
-// TestServices has every node announce what it can serve, and with an election the holder alone.
+// TestServices has every node announce what it can serve, and the control plane's address where the API server is well.
 func TestServices(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, "bfd 5 1000 1000")
-	flags := []string{"--services", "--bgpDrainDelay=3", "--bgppeers=" + b.peer + ":65001:::::true;1000;1000;5"}
-	b.startAll(flags...)
+	b.startAll(b.serviceFlags()...)
 	b.serve("web", web, cluster, "n1")
 	b.up(b.nodes...)
 	b.by(10*time.Second, web, "n1 n2")
@@ -33,12 +32,37 @@ func TestServices(t *testing.T) {
 	t.Run("policy Local", func(t *testing.T) { b.with(t).policyLocal() })
 	t.Run("a shared address is one path", func(t *testing.T) { b.with(t).shared() })
 	t.Run("drain", func(t *testing.T) { b.with(t).drained() })
-	t.Run("stop", func(t *testing.T) { b.with(t).stopped(flags) })
 	b.stop()
 	b.by(10*time.Second, web, "")
-	t.Run("election", func(t *testing.T) {
-		b.with(t).elected(append(flags, "--servicesElection", "--controlplane", "--address="+controlPlaneAddr))
-	})
+	t.Run("control plane", func(t *testing.T) { b.with(t).controlPlane() })
+	b.stop()
+}
+
+// TestFaultAgents stops, replaces and cuts off agents, without and with an election, while a client asks.
+func TestFaultAgents(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
+	b := newBed(t, "remote-as external", "bfd 5 1000 1000", "graceful-restart-helper", "bfd check-control-plane-failure")
+	b.startAll(b.serviceFlags()...)
+	b.serve("web", web, cluster, "n1")
+	b.up(b.nodes...)
+	b.by(10*time.Second, web, "n1 n2")
+	t.Run("reset", func(t *testing.T) { b.with(t).reset() })
+	t.Run("stop", func(t *testing.T) { b.with(t).stopped() })
+	b.stop()
+	b.by(10*time.Second, web, "")
+	t.Run("upgrade", func(t *testing.T) { b.with(t).upgraded() })
+	b.by(10*time.Second, web, "")
+	t.Run("election of Services", func(t *testing.T) { b.with(t).elected() })
+	b.stop()
+	t.Run("election of the control plane", func(t *testing.T) { b.with(t).controlPlaneElected() })
+	b.stop()
+	t.Run("controller", func(t *testing.T) { b.with(t).controller().changes() })
+	b.stop()
+}
+
+// serviceFlags are those of agents that announce Services.
+func (b *bed) serviceFlags() []string {
+	return []string{"--services", "--bgpDrainDelay=3", "--bgppeers=" + b.peer + ":65001:::::true;1000;1000;5"}
 }
 
 // with is the bed for a subtest.
@@ -78,6 +102,11 @@ func (b *bed) shown() {
 	}
 	b.told("n1", "BGPSessionUp", b.peer)
 	b.told("n2", "BGPSessionUp", b.peer)
+}
+
+// reset has the router end a session, which is told and comes back.
+func (b *bed) reset() {
+	n := b.nodes[0]
 	require.Value(b.frr.Run(b.t.Context(), "clear bgp "+n.Addr().String()))(b.t)
 	b.told("n1", "BGPSessionDown", "reset by an administrator")
 	b.up(n)
@@ -135,7 +164,7 @@ func (b *bed) drained() {
 }
 
 // stopped stops an agent while a client asks, and starts it again.
-func (b *bed) stopped(flags []string) {
+func (b *bed) stopped() {
 	prober := b.probe()
 	begun := time.Now()
 	done := make(chan error, 1)
@@ -143,15 +172,15 @@ func (b *bed) stopped(flags []string) {
 	b.by(5*time.Second, web, "n1* n2")
 	require.NoError(b.t, <-done)
 	b.by(5*time.Second, web, "n2")
-	b.start(b.nodes[0], flags...)
+	b.start(b.nodes[0], b.serviceFlags()...)
 	b.by(20*time.Second, web, "n1 n2")
 	b.nothingLost(prober, "agent stopped, and started again", begun, time.Now())
 }
 
 // elected spreads Services: one node announces each, and passes it on with no moment without a path. The control plane's address, for which there is no
 // election, is announced by all.
-func (b *bed) elected(flags []string) {
-	b.startAll(flags...)
+func (b *bed) elected() {
+	b.startAll(append(b.serviceFlags(), "--servicesElection", "--controlplane", "--address="+controlPlaneAddr)...)
 	b.up(b.nodes...)
 	holder := b.holder()
 	b.by(10*time.Second, controlPlaneAddr, "n1 n2")
