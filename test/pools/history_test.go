@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -17,12 +18,13 @@ import (
 )
 
 // history follows every write of a Service, in the order in which etcd has them, and notes each that gives an address which another
-// load balancer has at that moment.
+// load balancer has at that moment, and each that takes one away from a Service that goes on.
 type history struct {
 	mu     sync.Mutex
 	has    map[string][]netip.Addr // by owner
 	owners map[netip.Addr]map[string]bool
 	twice  []string
+	lost   []string
 	writes int
 	done   chan struct{}
 	stop   context.CancelFunc
@@ -63,7 +65,8 @@ func (h *history) note(e watch.Event) {
 	defer h.mu.Unlock()
 	h.writes++
 	owner := svc.Namespace + "/" + svc.Name
-	for _, addr := range h.has[owner] {
+	had := h.has[owner]
+	for _, addr := range had {
 		delete(h.owners[addr], owner)
 	}
 	delete(h.has, owner)
@@ -71,6 +74,11 @@ func (h *history) note(e watch.Event) {
 		return
 	}
 	h.has[owner] = addresses(svc)
+	for _, addr := range had {
+		if !slices.Contains(h.has[owner], addr) {
+			h.lost = append(h.lost, fmt.Sprintf("%s by %s at %s, which has %v now", addr, owner, svc.ResourceVersion, h.has[owner]))
+		}
+	}
 	for _, addr := range h.has[owner] {
 		if h.owners[addr] == nil {
 			h.owners[addr] = map[string]bool{}
@@ -82,13 +90,16 @@ func (h *history) note(e watch.Event) {
 	}
 }
 
-// check fails when an address had two owners at any moment.
+// check fails when an address had two owners at any moment, or a Service lost one.
 func (h *history) check(t testing.TB) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, text := range h.twice {
 		t.Error("given twice: " + text)
+	}
+	for _, text := range h.lost {
+		t.Error("lost: " + text)
 	}
 	t.Logf("%d writes of Services seen", h.writes)
 }

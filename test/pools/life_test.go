@@ -60,12 +60,10 @@ func TestLife(t *testing.T) {
 	})
 	t.Run("a request is followed when it changes, and when it goes", func(t *testing.T) {
 		require.Value(services.Create(ctx, service("asks", annotate(annotations.LoadBalancerIPs, "198.18.0.4")), metav1.CreateOptions{}))(t)
-		svc := b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "198.18.0.4" })
-		svc.Annotations[annotations.LoadBalancerIPs] = "198.18.0.5"
-		require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
-		svc = b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "198.18.0.5" })
-		delete(svc.Annotations, annotations.LoadBalancerIPs)
-		require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
+		b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "198.18.0.4" })
+		b.change(t, "default", "asks", annotate(annotations.LoadBalancerIPs, "198.18.0.5"))
+		b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "198.18.0.5" })
+		b.change(t, "default", "asks", func(svc *corev1.Service) { delete(svc.Annotations, annotations.LoadBalancerIPs) })
 		b.await(t, "default", "asks", func(s *corev1.Service) bool { return s.Annotations[annotations.LoadBalancerIPs] != "" })
 	})
 	t.Run("what is taken, excluded or unparsable is refused, and nothing is written", func(t *testing.T) {
@@ -80,10 +78,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 	t.Run("a Service that is no load balancer any more gives all back", func(t *testing.T) {
-		svc := require.Value(services.Get(ctx, "web", metav1.GetOptions{}))(t)
-		svc.Spec.Type = corev1.ServiceTypeClusterIP
-		svc.Spec.AllocateLoadBalancerNodePorts = nil
-		require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
+		b.change(t, "default", "web", clusterIP)
 		b.await(t, "default", "web", func(s *corev1.Service) bool {
 			return len(s.Annotations) == 0 && len(s.Labels) == 0 && len(s.Finalizers) == 0 && s.Spec.LoadBalancerIP == ""
 		})

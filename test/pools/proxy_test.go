@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,7 @@ type proxy struct {
 	random     *rand.Rand
 	share      float64
 	counts     [faults]int
+	requests   map[string]int // by method and kind of object
 }
 
 // proxy starts a proxy for the API server, with an administrator's rights.
@@ -49,7 +51,7 @@ func (b *bed) proxy(t testing.TB, share float64) *proxy {
 	target := require.Value(url.Parse(b.Config.Host))(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	p := &proxy{random: rand.New(rand.NewPCG(seed, 1)), share: share}
+	p := &proxy{random: rand.New(rand.NewPCG(seed, 1)), share: share, requests: map[string]int{}}
 	reverse := &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:     require.Value(rest.TransportFor(b.Config))(t),
@@ -72,7 +74,19 @@ current-context: a
 	return p
 }
 
+// count notes a request: "PATCH services".
+func (p *proxy) count(r *http.Request) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	if i := slices.Index(parts, "namespaces"); i >= 0 && i+2 < len(parts) {
+		parts = parts[i+2:]
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests[r.Method+" "+parts[0]]++
+}
+
 func (p *proxy) draw(r *http.Request) fault {
+	p.count(r)
 	if r.Method != http.MethodPatch && r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/services/") {
 		return none
 	}

@@ -42,10 +42,8 @@ func TestUpgrade(t *testing.T) {
 	t.Run("what it left is served on, and what a user wrote stays the user's", func(t *testing.T) {
 		for name, address := range map[string]string{"left": "198.18.0.1", "asked": "198.18.0.2"} {
 			b.await(t, "default", name, func(s *corev1.Service) bool { return has(address)(s) && s.Spec.LoadBalancerIP == address })
-			svc := require.Value(services.Get(ctx, name, metav1.GetOptions{}))(t)
-			svc.Spec.Type, svc.Spec.AllocateLoadBalancerNodePorts = corev1.ServiceTypeClusterIP, nil
-			require.Value(services.Update(ctx, svc, metav1.UpdateOptions{}))(t)
-			svc = b.await(t, "default", name, func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "" && len(s.Finalizers) == 0 })
+			b.change(t, "default", name, clusterIP)
+			svc := b.await(t, "default", name, func(s *corev1.Service) bool { return s.Spec.LoadBalancerIP == "" && len(s.Finalizers) == 0 })
 			if has := svc.Annotations[annotations.LoadBalancerIPs] != ""; has != (name == "asked") || svc.Annotations[annotations.ServiceInterface] != "" {
 				t.Errorf("%s: %v", name, svc.Annotations)
 			}
@@ -77,9 +75,7 @@ func TestClasses(t *testing.T) {
 	require.Value(services.Create(t.Context(), service("shares", port(443)), metav1.CreateOptions{}))(t)
 	b.await(t, "default", "shares", has("198.18.0.1"))
 	t.Run("a port that becomes another's moves the Service", func(t *testing.T) {
-		svc := require.Value(services.Get(t.Context(), "shares", metav1.GetOptions{}))(t)
-		svc.Spec.Ports[0].Port = 80
-		require.Value(services.Update(t.Context(), svc, metav1.UpdateOptions{}))(t)
+		b.change(t, "default", "shares", port(80))
 		b.await(t, "default", "shares", has("198.18.0.2"))
 	})
 	svc := require.Value(services.Get(t.Context(), "foreign", metav1.GetOptions{}))(t)
