@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -73,7 +75,23 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 			return c.apply(work, rights, ctx.Err() != nil)
 		})
 	})
-	return g.Wait()
+	err := g.Wait()
+	return errors.Join(err, c.release(ctx))
+}
+
+// release removes what is kept without a right, of which the elector knows nothing. It has two seconds.
+func (c *ControlPlane) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	c.mu.Lock()
+	if !c.kept {
+		c.mu.Unlock()
+		return nil
+	}
+	c.unkeepLocked("the agent stops")
+	version := c.cfg.Holder.Set(SourceControlPlane, nil)
+	c.mu.Unlock()
+	return c.cfg.Holder.Await(ctx, version)
 }
 
 // resolved takes in the addresses. A node stands for the control plane once it knows one.

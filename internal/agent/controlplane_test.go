@@ -31,6 +31,8 @@ type plane struct {
 	elector *decider
 	control *agent.ControlPlane
 	told    []agent.Event
+	stop    context.CancelFunc
+	done    chan error
 }
 
 func newPlane(t *testing.T, preserve bool) *plane {
@@ -45,11 +47,11 @@ func newPlane(t *testing.T, preserve bool) *plane {
 		Elector: p.elector, Holder: p.Holder, Preserve: preserve, Tell: func(e agent.Event) { p.told = append(p.told, e) }, Logger: quietLog(t),
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error)
-	go func() { done <- p.control.Run(ctx) }()
+	p.stop, p.done = cancel, make(chan error, 1)
+	go func() { p.done <- p.control.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		must(t, <-done)
+		must(t, <-p.done)
 	})
 	synctest.Wait()
 	return p
@@ -86,6 +88,18 @@ func TestControlPlane(t *testing.T) {
 		p.grant("control-plane passing")
 		p.grant()
 		p.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1", "kernel -192.0.2.1")
+	})
+
+	story(t, "a preserved address goes with the agent", func(t *testing.T) {
+		p := newPlane(t, true)
+		p.grant(claim)
+		p.grant()
+		p.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1")
+		p.elector.calm = true // an elector that has no right says nothing when it ends
+		p.stop()
+		must(t, <-p.done)
+		p.done <- nil
+		p.expect("kernel -192.0.2.1")
 	})
 
 	story(t, "another host that uses the address is told on the Node, once a minute", func(t *testing.T) {

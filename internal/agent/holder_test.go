@@ -235,6 +235,22 @@ func TestHolder(t *testing.T) {
 		}
 	})
 
+	story(t, "the LAN is asked for what is preserved: another host may have announced it unheard", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(r.passed) > 0 {
+			t.Error("let go of although nobody else has it")
+		}
+		r.lan.setUsed("192.0.2.1", true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
+			t.Error(d)
+		}
+	})
+
 	story(t, "what is preserved and was lost while the agent was frozen is not taken back", func(t *testing.T) {
 		r := newRig(t, nil)
 		keep(r)

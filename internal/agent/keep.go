@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -84,4 +86,25 @@ func (s *Services) SetCarrier(there bool) {
 			s.cfg.Holder.Set(side.source, side.wants())
 		}
 	}
+}
+
+// release removes what is kept without a right, of which the electors know nothing. It has two seconds.
+func (s *Services) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	var errs []error
+	for _, side := range s.sides {
+		s.mu.Lock()
+		kept := len(side.kept) > 0
+		clear(side.kept)
+		version := uint64(0)
+		if kept {
+			version = s.cfg.Holder.Set(side.source, side.wants())
+		}
+		s.mu.Unlock()
+		if kept {
+			errs = append(errs, s.cfg.Holder.Await(ctx, version))
+		}
+	}
+	return errors.Join(errs...)
 }

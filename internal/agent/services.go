@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -120,7 +121,8 @@ func (s *Services) Run(ctx context.Context) error {
 			})
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	return errors.Join(err, s.release(ctx))
 }
 
 // follow is the one goroutine that turns news into claims and reports.

@@ -30,6 +30,7 @@ type decider struct {
 	set    bool
 	heard  []string
 	yields bool
+	calm   bool // it ends without a last Apply
 	apply  election.Apply
 	ready  chan struct{}
 }
@@ -58,6 +59,9 @@ func (d *decider) Run(ctx context.Context, apply election.Apply) error {
 	d.apply = apply
 	close(d.ready)
 	<-ctx.Done()
+	if d.calm {
+		return nil
+	}
 	return apply(context.WithoutCancel(ctx), nil)
 }
 

@@ -183,9 +183,14 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	if overlap := history.LongestOverlap(askingMany * 5 / 2); overlap > s.overlap {
 		s.overlap, s.turns = overlap, addr.String()+"\n"+history.Turns().String()
 	}
-	// Two that both had the right would announce in turn, every 3 s each. An address goes from one to another, and back at most.
-	if turns := history.Of(netns.Announcement).Turns(); len(turns) > 3 {
-		t.Errorf("announced in turn:\n%s", turns)
+	// Two that both had the right would announce in turn, every 3 s each. Weights that follow a node's return may move an address
+	// more than once, but from one to the next.
+	turns := history.Of(netns.Announcement).Turns()
+	for i := 3; i < len(turns); i++ {
+		if turns[i].Host == turns[i-2].Host && turns[i-1].Host == turns[i-3].Host {
+			t.Errorf("announced in turn:\n%s", turns)
+			break
+		}
 	}
 }
 
