@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"daymark/internal/election"
 	"daymark/internal/vip"
@@ -172,8 +173,33 @@ func (g *groups) build(members []Name) *Group {
 		}
 	}
 	group.Addresses = oneLink(group.Addresses)
-	group.Claim = election.Claim{Name: cmp.Or(name, lowest.String()), Nodes: common(nodes)}
+	group.Claim = claimOf(cmp.Or(name, lowest.String()), g.addressesOf(members))
+	group.Claim.Nodes = common(nodes)
 	return group
+}
+
+// addressesOf returns the addresses that members ask for, also those that lead nowhere now, sorted.
+func (g *groups) addressesOf(members []Name) []netip.Addr {
+	var out []netip.Addr
+	for _, m := range members {
+		for _, a := range g.wishes[m].Addresses {
+			out = append(out, a.Prefix.Addr())
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
+}
+
+// claimOf returns the claim of addrs, whose place is that of place: with other addresses it is another claim.
+func claimOf(place string, addrs []netip.Addr) election.Claim {
+	c := election.Claim{Name: place, Place: place}
+	for _, a := range addrs {
+		c.Parts = append(c.Parts, a.String())
+	}
+	if len(c.Parts) != 1 || c.Parts[0] != place {
+		c.Name = strings.Join(slices.Compact(append([]string{place}, c.Parts...)), ",")
+	}
+	return c
 }
 
 // common returns the nodes that are in every list, or, where there is none, those in any; nil for no list.

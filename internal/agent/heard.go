@@ -86,7 +86,14 @@ func (s *Services) holdingLocked(addr netip.Addr) (*side, *Group) {
 		if _, ok := side.rights[g.Claim.Name]; ok {
 			return side, g
 		}
-		return nil, nil
+		break
+	}
+	for _, side := range s.sides { // under the name that the claim had before
+		for _, g := range side.former {
+			if side.groups[g.Claim.Name] == nil && slices.ContainsFunc(g.Addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr }) {
+				return side, g
+			}
+		}
 	}
 	return nil, nil
 }

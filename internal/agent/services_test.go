@@ -314,11 +314,13 @@ func TestServices(t *testing.T) {
 		w.put(service("a", "192.0.2.10"), slice("a", 0, "n1"))
 		w.put(service("b", "192.0.2.10,2001:db8::10"), slice("b", 0, "n1"))
 		w.put(service("c", "2001:db8::10"), slice("c", 0, "n1"))
-		w.expectClaims("192.0.2.10 reports", "")
-		w.shared.grant(t, "192.0.2.10")
+		w.expectClaims("192.0.2.10,2001:db8::10 reports", "")
+		w.shared.grant(t, "192.0.2.10,2001:db8::10")
 		w.expect("kernel +192.0.2.10", "kernel +2001:db8::10", "wire +192.0.2.10", "wire +2001:db8::10")
 		w.put(service("b", "192.0.2.10"))
 		w.expectClaims("192.0.2.10 2001:db8::10 reports", "")
+		w.expect() // until the rights to both are here
+		w.shared.grant(t, "192.0.2.10")
 		w.expect("wire -2001:db8::10", "kernel -2001:db8::10")
 		w.put(service("a", "192.0.2.11"))
 		w.expect()
@@ -329,7 +331,7 @@ func TestServices(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("a", "192.0.2.10", annotated(annotations.LeaseName, "both")), slice("a", 0, "n1"))
 		w.put(service("b", "192.0.2.11", annotated(annotations.LeaseName, "default/both")), slice("b", 0, "n1"))
-		w.expectClaims("default/both reports", "")
+		w.expectClaims("default/both,192.0.2.10,192.0.2.11 reports", "")
 	})
 
 	story(t, "one broken Service harms only itself", func(t *testing.T) {
@@ -358,10 +360,10 @@ func TestServices(t *testing.T) {
 	story(t, "a right that is passed on is let go of when the successor was heard for every address", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10,2001:db8::10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.shared.grant(t, "192.0.2.10,2001:db8::10")
 		w.settle()
 		w.journal.take()
-		w.shared.grant(t, "192.0.2.10 passing")
+		w.shared.grant(t, "192.0.2.10,2001:db8::10 passing")
 		w.expect("wire -192.0.2.10", "wire -2001:db8::10")
 		w.lan.ears[addr("192.0.2.10").Key()] <- agent.Announced
 		synctest.Wait()
@@ -370,13 +372,47 @@ func TestServices(t *testing.T) {
 		}
 		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
 		synctest.Wait()
-		if d := cmp.Diff([]string{"192.0.2.10"}, w.shared.heard); d != "" {
+		if d := cmp.Diff([]string{"192.0.2.10,2001:db8::10"}, w.shared.heard); d != "" {
 			t.Error(d)
 		}
 		w.shared.grant(t)
 		w.expect("kernel -192.0.2.10", "kernel -2001:db8::10")
 		// Whoever has it now writes the status.
 		w.expectSaid("web", "192.0.2.10:80 2001:db8::10:80 by n1")
+	})
+
+	story(t, "an address that comes or goes takes no other with it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.put(service("web", "2001:db8::10"), slice("web", 0, "n1"))
+		w.shared.grant(t, "2001:db8::10")
+		w.settle()
+		w.journal.take()
+		w.put(service("web", "192.0.2.10,2001:db8::10")) // its lowest address is another one now
+		w.expectClaims("192.0.2.10,2001:db8::10 reports", "")
+		w.expect()
+		w.shared.grant(t, "192.0.2.10,2001:db8::10")
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
+		w.put(service("web", "192.0.2.10"))
+		w.expect("wire -2001:db8::10", "kernel -2001:db8::10")
+		w.shared.grant(t, "192.0.2.10")
+		w.expect()
+	})
+
+	story(t, "under its old name a claim is passed on like any other", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.put(service("web", "2001:db8::10"), slice("web", 0, "n1"))
+		w.shared.grant(t, "2001:db8::10")
+		w.put(service("web", "192.0.2.10,2001:db8::10"))
+		w.shared.grant(t, "2001:db8::10 passing")
+		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
+		synctest.Wait()
+		if d := cmp.Diff([]string{"2001:db8::10"}, w.shared.heard); d != "" {
+			t.Error(d)
+		}
+		w.shared.grant(t)
+		w.journal.take()
+		w.put(service("web", "192.0.2.10,2001:db8::10,2001:db8::11"))
+		w.expect()
 	})
 
 	story(t, "a conflict is told to the Service's owner", func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"daymark/internal/election"
+	"daymark/internal/vip"
 )
 
 // side is one elector and what it is for.
@@ -17,14 +18,29 @@ type side struct {
 	groups   map[string]*Group // by claim; kept by [groups]
 	list     []election.Right  // as given, sorted by claim
 	rights   map[string]election.Right
-	kept     map[string]bool // claims whose right was lost and whose addresses are preserved
-	spoken   bool            // Apply was called
+	former   map[string]*Group // what the rights are for, also where the claim has another name by now
+	kept     map[string]bool   // claims whose right was lost and whose addresses are preserved
+	spoken   bool              // Apply was called
+	wanted   map[vip.Key]bool  // of all groups; made when it is needed
+}
+
+// note makes wanted, unless it is there.
+func (d *side) note() {
+	if d.wanted != nil {
+		return
+	}
+	d.wanted = make(map[vip.Key]bool)
+	for _, g := range d.groups {
+		for _, a := range g.Addresses {
+			d.wanted[a.Key()] = true
+		}
+	}
 }
 
 func newSide(source string, e Elector, cfg *ServicesConfig, leaves func(*Group) bool) *side {
 	return &side{
 		source: source, elector: e, spread: source == SourceSpread, detached: cfg.Detached, leaves: leaves,
-		rights: make(map[string]election.Right), kept: make(map[string]bool),
+		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool),
 	}
 }
 
@@ -65,16 +81,43 @@ func (s *Services) apply(ctx context.Context, side *side, rights []election.Righ
 	return s.cfg.Holder.Await(ctx, version)
 }
 
+// remember notes what the rights are for. A claim whose addresses change is another claim: until the right to that one is
+// here, or somebody else has it, the right to the old one is for what is still wanted of it, and no address is dropped.
+func (d *side) remember() {
+	for claim := range d.former {
+		if _, ok := d.rights[claim]; !ok {
+			delete(d.former, claim)
+		}
+	}
+	for claim := range d.rights {
+		if g := d.groups[claim]; g != nil {
+			d.former[claim] = g
+		}
+	}
+}
+
+// still returns what of the addresses of g, which is no claim any more, is wanted under another name.
+func (d *side) still(g *Group) []vip.Address {
+	return slices.DeleteFunc(slices.Clone(g.Addresses), func(a vip.Address) bool { return !d.wanted[a.Key()] })
+}
+
 // wants returns the addresses that the rights of a side are for.
 func (d *side) wants() []Want {
+	d.remember()
+	d.wanted = nil
 	out := make([]Want, 0, len(d.rights))
 	for _, r := range d.list {
-		g := d.groups[r.Claim]
+		g := d.former[r.Claim]
 		if g == nil {
 			continue
 		}
+		addresses := g.Addresses
+		if d.groups[r.Claim] == nil {
+			d.note()
+			addresses = d.still(g)
+		}
 		leaving := d.leaves(g)
-		for _, a := range g.Addresses {
+		for _, a := range addresses {
 			a.Until, a.Route.Leaving = r.Until, leaving
 			out = append(out, Want{Address: a, Quiet: r.Passing, Passing: r.Passing, Detached: d.detached, Sure: r.Failover})
 		}

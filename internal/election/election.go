@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,11 +9,32 @@ import (
 
 // Claim is something of which at most one node may be the holder: a group of addresses that belong together.
 type Claim struct {
-	// Name is equal on every node for the same claim: the group's lowest address, or a name chosen by the user.
+	// Name is equal on every node for the same claim, and another one where Parts differ.
 	Name string
+	// Place decides which node suits the claim best, such as the group's lowest address or a name chosen by the user; it
+	// stays the same while parts come and go. Empty means Name.
+	Place string
+	// Parts are what it consists of, such as its addresses. No two nodes hold claims that share a part, whatever these are
+	// called: while nodes differ in what they know of the objects, they differ in what belongs together. nil means Name alone.
+	Parts []string
 	// Nodes are the nodes that may hold it, as this node sees it, sorted; nil means every candidate, and empty none. A
 	// holder that is not among them any more hands the claim over, or lets go of it when nobody may hold it.
 	Nodes []string
+}
+
+// place returns the hash that decides which node suits c best.
+func (c Claim) place() uint64 { return hash(cmp.Or(c.Place, c.Name)) }
+
+// parts returns the hashes of what c consists of.
+func (c Claim) parts() []uint64 {
+	if c.Parts == nil {
+		return []uint64{hash(c.Name)}
+	}
+	out := make([]uint64, len(c.Parts))
+	for i, p := range c.Parts {
+		out[i] = hash(p)
+	}
+	return out
 }
 
 // allows reports whether node may hold c.

@@ -21,7 +21,8 @@ const (
 // stake is one claim that this node stands for, or did.
 type stake struct {
 	claim  Claim
-	id     uint64
+	place  uint64   // decides who suits it best
+	parts  []uint64 // that are listed
 	tenure tenure
 	wanted bool // in the set
 
@@ -64,8 +65,8 @@ func (r rank) better(o rank) bool {
 }
 
 // rankOf returns where the node of this id stands for a claim, by its record.
-func rankOf(node, claim uint64, r record) rank {
-	return rank{r.Yields || r.Offered.has(claim), score(node, claim, cmp.Or(r.Weight, evenWeight)), node}
+func rankOf(node uint64, s *stake, r record) rank {
+	return rank{r.Yields || r.Offered.hasAny(s.parts), score(node, s.place, cmp.Or(r.Weight, evenWeight)), node}
 }
 
 // survey is what this node sees of one claim.
@@ -81,11 +82,11 @@ type survey struct {
 // survey looks at the others with regard to s.
 func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 	// As others see this node: what it has not written yet does not count.
-	mine := rankOf(l.id, s.id, l.written)
+	mine := rankOf(l.id, s, l.written)
 	for name, o := range l.view.members {
-		lists := o.record.Claims.has(s.id)
+		lists := o.record.Claims.hasAny(s.parts)
 		suspect := l.view.suspect(o, now)
-		theirs := rankOf(o.id, s.id, o.record)
+		theirs := rankOf(o.id, s, o.record)
 		if lists && !l.view.void(o) {
 			s.last = name
 			out.blocked = true
@@ -129,6 +130,7 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 		s.unclaimed = now
 	}
 	stands := s.wanted && s.claim.allows(l.cfg.Identity) && !l.stopping
+	dropped := !s.wanted && !l.replaced(s)
 	if stands || !s.listed() {
 		s.leaving = time.Time{}
 	}
@@ -150,33 +152,71 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 		}
 	case held:
 		switch {
-		case !s.wanted:
+		case dropped, !s.wanted && l.covered(s):
 			s.tenure = removing
-		case see.contender:
+		case see.contender && !(!s.wanted && l.disputed(s)):
 			s.tenure, s.until, s.letIn, s.heard = quiet, l.cfg.fence(l.renewed), time.Time{}, false
 		case !stands:
 			l.offer(s, see, due)
 		}
 	case quiet:
 		switch {
-		case !s.wanted:
+		case dropped:
 			s.tenure = removing
 		case !see.contender:
 			s.tenure = held
 		}
 	case letGo:
 		ended := !s.letIn.IsZero() && due.reached(s.letIn.Add(passing))
-		if !s.wanted || s.heard || ended || due.reached(s.until) {
+		if dropped || s.heard || ended || due.reached(s.until) {
 			s.tenure = idle
 			l.cfg.Metrics.lose(l.cfg.Group, "passed", 1)
 		}
 	}
 }
 
+// replaced reports whether a part of s, which is not wanted any more, is one of a claim that is. Then s is not dropped but
+// handed over to who is to hold that claim, be it this node itself.
+func (l *membersLoop) replaced(s *stake) bool {
+	return slices.ContainsFunc(s.parts, func(id uint64) bool { return l.wantedParts[id] != nil })
+}
+
+// replaceable reports whether this node may hold what replaces s.
+func (l *membersLoop) replaceable(s *stake) bool {
+	return slices.ContainsFunc(s.parts, func(id uint64) bool {
+		return l.wantedParts[id] != nil && l.wantedParts[id].claim.allows(l.cfg.Identity)
+	})
+}
+
+// disputed reports whether somebody keeps a part of what replaces s from who would take it, and does not hand it over: a node
+// that does not know of it yet. Passing s on would leave it to nobody.
+func (l *membersLoop) disputed(s *stake) bool {
+	for _, id := range s.parts {
+		by := l.wantedParts[id]
+		for _, o := range l.view.members {
+			if by != nil && !l.view.void(o) && o.record.Claims.hasAny(by.parts) && !o.record.Claims.hasAny(s.parts) &&
+				!o.record.Offered.hasAny(by.parts) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// covered reports whether this node holds what replaces s.
+func (l *membersLoop) covered(s *stake) bool {
+	for _, id := range s.parts {
+		if by := l.wantedParts[id]; by != nil && by.tenure != held {
+			return false
+		}
+	}
+	return true
+}
+
 // orphaned reports whether who listed s last is dead, and did not retract it.
 func (l *membersLoop) orphaned(s *stake) bool {
 	o := l.view.members[s.last]
-	return o != nil && !o.released && o.record.Claims.has(s.id)
+	return o != nil && !o.released && o.record.Claims.hasAny(s.parts)
 }
 
 func how(s *stake) string {
@@ -204,6 +244,9 @@ func (l *membersLoop) due(s *stake, see survey, due *alarm) bool {
 func (l *membersLoop) offer(s *stake, see survey, due *alarm) {
 	if s.leaving.IsZero() {
 		s.leaving = due.now
+	}
+	if !s.wanted && l.replaceable(s) {
+		return // for as long as nobody can take what replaces it, such as while another node doesn't know of it yet
 	}
 	if see.candidates == 0 || due.reached(s.leaving.Add(passing)) {
 		s.tenure = removing
@@ -296,9 +339,18 @@ func (l *membersLoop) compose() record {
 		if !s.listed() || s.tenure == quiet && !s.shown {
 			continue
 		}
-		r.Claims[s.id] = struct{}{}
-		if !s.leaving.IsZero() {
-			r.Offered[s.id] = struct{}{}
+		for _, id := range s.parts {
+			r.Claims[id] = struct{}{}
+			if !s.leaving.IsZero() {
+				r.Offered[id] = struct{}{}
+			}
+		}
+	}
+	for _, s := range l.stakes { // what this node itself takes under another name is not offered
+		if s.listed() && s.leaving.IsZero() {
+			for _, id := range s.parts {
+				delete(r.Offered, id)
+			}
 		}
 	}
 	return r
@@ -312,14 +364,23 @@ func (l *membersLoop) want(claims []Claim) {
 	for _, c := range claims {
 		s := l.stakes[c.Name]
 		if s == nil {
-			s = &stake{id: hash(c.Name), tenure: idle}
+			s = &stake{place: c.place(), parts: c.parts(), tenure: idle}
 			l.stakes[c.Name] = s
-			if l.inherited.has(s.id) {
+			l.unsure = l.unsure || l.written.Claims.hasAny(s.parts) // a write of its own must list it, be the list the same
+			if l.inherited.hasAny(s.parts) {
 				s.tenure, s.seq, s.shown, s.inherited = pending, l.nextSeq, true, true
 				l.unsure = true
 			}
 		}
 		s.claim, s.wanted = c, true
+	}
+	l.wantedParts = make(map[uint64]*stake, len(claims))
+	for _, s := range l.stakes {
+		if s.wanted {
+			for _, id := range s.parts {
+				l.wantedParts[id] = s
+			}
+		}
 	}
 	l.sort()
 }

@@ -63,7 +63,9 @@ type membersLoop struct {
 	proof     time.Time // a write must be sent after this
 	stakes    map[string]*stake
 	order     []string // their names, sorted
-	inherited set      // what the predecessor listed; kept listed until it is known what of it is wanted
+	// wantedParts are the claims that the agent wants, by each of their parts.
+	wantedParts map[uint64]*stake
+	inherited   set // what the predecessor listed; kept listed until it is known what of it is wanted
 }
 
 func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop {

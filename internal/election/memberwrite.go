@@ -103,7 +103,7 @@ func (l *membersLoop) write(due *alarm) {
 		return
 	}
 	for _, s := range l.stakes {
-		if s.tenure == quiet && !next.Claims.has(s.id) {
+		if s.tenure == quiet && !s.shown { // as compose left it out
 			s.tenure, s.seq = letGo, next.Seq
 		}
 	}

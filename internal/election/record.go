@@ -40,10 +40,13 @@ type record struct {
 	Stations []string
 }
 
-// set is a set of hashes of claims' names.
+// set is a set of hashes of claims' parts.
 type set map[uint64]struct{}
 
 func (s set) has(id uint64) bool { _, ok := s[id]; return ok }
+
+// hasAny reports whether any of ids is in s.
+func (s set) hasAny(ids []uint64) bool { return slices.ContainsFunc(ids, s.has) }
 
 // recordJSON is a record as it is written. A claim is 8 bytes, so a thousand on one node take 10 KiB.
 type recordJSON struct {

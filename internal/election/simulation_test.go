@@ -183,7 +183,11 @@ func TestSimulatedMembers(t *testing.T) {
 		f := &fate{w: w, rng: rng, luck: rand.New(rand.NewPCG(rng.Uint64(), 2)), names: []string{"a", "b", "c", "d"}[:2+rng.IntN(3)], alive: map[string]*proc{}}
 		view := func() []election.Claim { // what one node knows of them just now
 			var out []election.Claim
-			for _, c := range all {
+			for i, c := range all {
+				if i > 0 && rng.IntN(8) == 0 && len(out) > 0 { // and of what belongs together
+					out[len(out)-1] = together(out[len(out)-1], c)
+					continue
+				}
 				switch rng.IntN(12) {
 				case 0:
 					continue

@@ -283,8 +283,10 @@ func (w *world) settle() {
 			if !r.Until.IsZero() && r.Until.Before(now) {
 				end = r.Until
 			}
-			if end.After(w.covered[r.Claim]) {
-				w.covered[r.Claim] = end
+			for part := range strings.SplitSeq(r.Claim, ",") {
+				if end.After(w.covered[part]) {
+					w.covered[part] = end
+				}
 			}
 		}
 	}
@@ -297,19 +299,21 @@ func (w *world) judge() {
 	passing := map[string]time.Time{}
 	for _, p := range w.procs {
 		for _, r := range slices.Concat(p.rights, p.also) { // what is being taken away is there until Apply returns
-			switch {
-			case !live(r, now):
-			case r.Passing:
-				passing[r.Claim] = now
-			case !slices.Contains(holders[r.Claim], p.name): // two processes on one node have one kernel
-				holders[r.Claim] = append(holders[r.Claim], p.name)
-			}
-			if c, ok := w.covered[r.Claim]; ok && live(r, now) && now.After(c) {
-				w.gap[r.Claim] = max(w.gap[r.Claim], now.Sub(c))
-				w.note("nobody held %s for %v", r.Claim, now.Sub(c))
-			}
-			if live(r, now) {
-				w.covered[r.Claim] = now
+			for part := range strings.SplitSeq(r.Claim, ",") { // a claim of several parts is named by them
+				switch {
+				case !live(r, now):
+				case r.Passing:
+					passing[part] = now
+				case !slices.Contains(holders[part], p.name): // two processes on one node have one kernel
+					holders[part] = append(holders[part], p.name)
+				}
+				if c, ok := w.covered[part]; ok && live(r, now) && now.After(c) {
+					w.gap[part] = max(w.gap[part], now.Sub(c))
+					w.note("nobody held %s for %v", part, now.Sub(c))
+				}
+				if live(r, now) {
+					w.covered[part] = now
+				}
 			}
 		}
 	}
