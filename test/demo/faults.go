@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/test/controlplane"
 	"daymark/test/netns"
+	"daymark/test/stage"
 )
-
-// settle is how long the client goes on asking after it was answered again, so that an outage in two parts is seen whole.
-const settle = 2 * time.Second
 
 // holder returns the node that has the address; several are an error.
 func (p *play) holder(addr netip.Addr) (*controlplane.Node, error) {
@@ -37,35 +34,13 @@ func (p *play) holder(addr netip.Addr) (*controlplane.Node, error) {
 	return found, nil
 }
 
-// outage asks every 10 ms while a fault happens, until another node answers and a while longer.
-func (p *play) outage(ctx context.Context, probe netns.Probe, fault func() error, moved func(netns.Reached) bool) (netns.Outage, error) {
-	prober := netns.StartProber(probe)
-	defer prober.Stop()
-	if _, err := prober.Wait(ctx, time.Now(), nil); err != nil {
-		return netns.Outage{}, err
-	}
-	began := time.Now()
-	if err := fault(); err != nil {
-		return netns.Outage{}, err
-	}
-	again, err := prober.Wait(ctx, began, moved)
-	if err != nil {
-		return netns.Outage{}, err
-	}
-	end := again.At.Add(settle)
-	if _, err := prober.Wait(ctx, end, nil); err != nil {
-		return netns.Outage{}, err
-	}
-	return prober.Report(began, end), nil
-}
-
 // stopHolder stops the agent that holds the control plane's address, gracefully, and starts it again afterwards.
 func (p *play) stopHolder(ctx context.Context) (string, error) {
 	before, err := p.holder(p.vip)
 	if err != nil {
 		return "", err
 	}
-	out, err := p.outage(ctx, netns.Probe{From: p.client, Network: "tcp", To: netip.AddrPortFrom(p.vip, echoPort)},
+	out, err := stage.Outage(ctx, netns.Probe{From: p.client, Network: "tcp", To: netip.AddrPortFrom(p.vip, echoPort)},
 		func() error { return p.agents[before.Name()].Stop(ctx) },
 		func(r netns.Reached) bool { return r.By != before.Name() })
 	if err != nil {
@@ -78,12 +53,12 @@ func (p *play) stopHolder(ctx context.Context) (string, error) {
 	if _, err := p.holder(p.vip6); err != nil {
 		return "", err
 	}
-	p.row("VIP's holder stopped (SIGTERM), client unanswered for", millis(out.Longest))
+	p.Row("VIP's holder stopped (SIGTERM), client unanswered for", stage.Millis(out.Longest))
 	if err := p.readNodes(ctx); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s went from %s to %s; the client was unanswered for %s (%d questions lost of %d)",
-		joinAddrs(p.vips()), before.Name(), after.Name(), millis(out.Longest), out.Lost, out.Lost+out.Answered), p.startAgent(ctx, before)
+		joinAddrs(p.vips()), before.Name(), after.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), p.startAgent(ctx, before)
 }
 
 // cutHolder takes the cable out of the node that holds the Service of namespace default.
@@ -97,7 +72,7 @@ func (p *play) cutHolder(ctx context.Context) (string, error) {
 		return "", errors.New("no node is called " + s.holder)
 	}
 	addr := s.addrs[0]
-	out, err := p.outage(ctx, netns.Probe{From: p.client, Network: "http", To: netip.AddrPortFrom(addr, 80)}, before.Cut, func(netns.Reached) bool {
+	out, err := stage.Outage(ctx, netns.Probe{From: p.client, Network: "http", To: netip.AddrPortFrom(addr, 80)}, before.Cut, func(netns.Reached) bool {
 		for _, n := range p.cluster.Nodes() {
 			if has, err := n.Has(addr); err == nil && has && n != before {
 				return true
@@ -120,9 +95,9 @@ func (p *play) cutHolder(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	p.row("Service's holder cut off, client unanswered for", millis(out.Longest))
+	p.Row("Service's holder cut off, client unanswered for", stage.Millis(out.Longest))
 	return fmt.Sprintf("%s went from %s to %s; the client was unanswered for %s (%d questions lost of %d)",
-		s.text(), before.Name(), after.Name(), millis(out.Longest), out.Lost, out.Lost+out.Answered), before.Mend()
+		s.text(), before.Name(), after.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), before.Mend()
 }
 
 // readNodes is what anybody with a kubectl would do next.
@@ -133,5 +108,3 @@ func (p *play) readNodes(ctx context.Context) error {
 	}
 	return nil
 }
-
-func millis(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"daymark/test/controlplane"
+	"daymark/test/stage"
 )
 
 // doorKey names the environment variable that tells the inner process which port of the machine's loopback leads to the VIP.
@@ -18,7 +19,7 @@ const doorKey = "DAYMARK_DEMO_DOOR"
 
 // socketPath is where the outer process finds the inner one: namespaces part networks, not files.
 func socketPath() (string, error) {
-	dir, err := cacheDir()
+	dir, err := stage.CacheDir("demo")
 	return filepath.Join(dir, "vip.sock"), err
 }
 
@@ -61,7 +62,7 @@ func (p *play) hold(ctx context.Context) error {
 		return err
 	}
 	defer os.Remove(conf)
-	fmt.Fprintf(p.out, "\nthe cluster stays up until Ctrl-C; through its VIP:\n  export KUBECONFIG=%s\n", conf)
+	fmt.Fprintf(p.Out, "\nthe cluster stays up until Ctrl-C; through its VIP:\n  export KUBECONFIG=%s\n", conf)
 	serve(inner, func() (net.Conn, error) {
 		return p.client.Dial(ctx, "tcp", netip.AddrPortFrom(p.vip, controlplane.APIPort).String())
 	})
@@ -78,7 +79,7 @@ func (p *play) writeKubeconfig() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := cacheDir()
+	dir, err := stage.CacheDir("demo")
 	if err != nil {
 		return "", err
 	}

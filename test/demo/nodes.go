@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/netip"
 	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/test/controlplane"
+	"daymark/test/stage"
 )
 
 // agentConf is the agents' kubeconfig on a node: the identity of their ServiceAccount, with exactly the generated rights.
@@ -38,7 +36,7 @@ func (p *play) firstNode(ctx context.Context) (string, error) {
 		return "", err
 	}
 	served := time.Now()
-	rbac, err := n.Run(ctx, p.product.VIP, "manifest", "rbac", "--controlplane", "--arp", "--services", "--servicesElection", "--address", joinAddrs(p.vips()))
+	rbac, err := n.Run(ctx, p.Product.VIP, "manifest", "rbac", "--controlplane", "--arp", "--services", "--servicesElection", "--address", joinAddrs(p.vips()))
 	if err != nil {
 		return "", err
 	}
@@ -52,9 +50,9 @@ func (p *play) firstNode(ctx context.Context) (string, error) {
 	if err := errors.Join(n.WaitAddr(ctx, p.vip), n.WaitAddr(ctx, p.vip6)); err != nil {
 		return "", err
 	}
-	p.row("API server up, then the VIP after", seconds(time.Since(served)))
+	p.Row("API server up, then the VIP after", stage.Seconds(time.Since(served)))
 	return fmt.Sprintf("%s are on node-1, %s after the agent started and %s after the API server was ready",
-		joinAddrs(p.vips()), seconds(time.Since(began)), seconds(time.Since(served))), n.StartProxy(ctx)
+		joinAddrs(p.vips()), stage.Seconds(time.Since(began)), stage.Seconds(time.Since(served))), n.StartProxy(ctx)
 }
 
 func (p *play) otherNodes(ctx context.Context) (string, error) {
@@ -76,11 +74,11 @@ func (p *play) otherNodes(ctx context.Context) (string, error) {
 
 // addNode adds a host with the files that kubeadm makes, and the agents' kubeconfig beside them.
 func (p *play) addNode(name string) (*controlplane.Node, error) {
-	host, err := p.lab.AddHost(name, p.lan)
+	host, err := p.Lab.AddHost(name, p.lan)
 	if err != nil {
 		return nil, err
 	}
-	router := p.lab.Host("router")
+	router := p.Lab.Host("router")
 	if err := errors.Join(
 		host.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), router.Addr()), host.AddRoute(netip.MustParsePrefix("::/0"), router.Addr6()),
 	); err != nil {
@@ -106,12 +104,12 @@ func (p *play) addNode(name string) (*controlplane.Node, error) {
 
 // startAgent writes the static pod's manifest as a user would and starts it.
 func (p *play) startAgent(ctx context.Context, n *controlplane.Node) error {
-	manifest, err := n.Run(ctx, p.product.VIP, "manifest", "pod", "--controlplane", "--arp", "--leaderElection", "--services", "--servicesElection",
+	manifest, err := n.Run(ctx, p.Product.VIP, "manifest", "pod", "--controlplane", "--arp", "--leaderElection", "--services", "--servicesElection",
 		"--interface", "eth0", "--address", joinAddrs(p.vips()), "--k8sConfigPath", agentConf)
 	if err != nil {
 		return err
 	}
-	p.agents[n.Name()], err = n.RunManifest(manifest, controlplane.Run{Program: p.product.VIP})
+	p.agents[n.Name()], err = n.RunManifest(manifest, controlplane.Run{Program: p.Product.VIP})
 	return err
 }
 
@@ -127,7 +125,7 @@ func (p *play) readThroughVIP(ctx context.Context) (string, error) {
 	}
 	var answers []string
 	for _, addr := range p.vips() {
-		healthz, err := get(ctx, p.cluster.Config(p.client, addr, admin), "/healthz")
+		healthz, err := stage.Get(ctx, p.cluster.Config(p.client, addr, admin), "/healthz")
 		if err != nil {
 			return "", err
 		}
@@ -142,24 +140,3 @@ func (p *play) readThroughVIP(ctx context.Context) (string, error) {
 
 // vips are the addresses of the control plane.
 func (p *play) vips() []netip.Addr { return []netip.Addr{p.vip, p.vip6} }
-
-func get(ctx context.Context, cfg *rest.Config, path string) (string, error) {
-	client, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		return "", err
-	}
-	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+path, nil)
-	if err != nil {
-		return "", err
-	}
-	answer, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return string(body), err
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }

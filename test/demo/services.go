@@ -14,7 +14,7 @@ import (
 
 	"daymark/annotations"
 	"daymark/test/controlplane"
-	"daymark/test/netns"
+	"daymark/test/stage"
 )
 
 // The pools, as a user writes them, and what each gives.
@@ -29,7 +29,7 @@ const ccmAccount = "kube-vip-cloud-controller"
 // startCCM applies what `ccm manifest` prints, writes the pools, and runs the program with the rights of its ServiceAccount.
 func (p *play) startCCM(ctx context.Context) (string, error) {
 	n := p.cluster.Node("node-1")
-	manifest, err := n.Run(ctx, p.product.CCM, "manifest")
+	manifest, err := n.Run(ctx, p.Product.CCM, "manifest")
 	if err != nil {
 		return "", err
 	}
@@ -56,7 +56,7 @@ func (p *play) startCCM(ctx context.Context) (string, error) {
 	if err := n.WriteFile(path, conf); err != nil {
 		return "", err
 	}
-	ccm := n.Command(p.product.CCM, "--kubeconfig="+path, "--leader-elect=true")
+	ccm := n.Command(p.Product.CCM, "--kubeconfig="+path, "--leader-elect=true")
 	return fmt.Sprintf("pool shop %s, pool global %s", shopPool, globalPool), ccm.Start()
 }
 
@@ -89,14 +89,14 @@ func (p *play) services(ctx context.Context) (string, error) {
 			if !inPool(pool, addr) {
 				return "", fmt.Errorf("service %s got %s, which is not in its pool %s", s, addr, pool)
 			}
-			page, after, err := p.fetch(ctx, addr, created)
+			page, after, err := stage.Page(ctx, p.client, addr, created)
 			if err != nil {
 				return "", err
 			}
 			if addr.Is4() {
-				p.row(fmt.Sprintf("Service %s created, first page after", s), seconds(after))
+				p.Row(fmt.Sprintf("Service %s created, first page after", s), stage.Seconds(after))
 			}
-			lines = append(lines, fmt.Sprintf("%s has %s, held by %s; its page comes from pod %s, %s after it was created", s, addr, s.holder, page, seconds(after)))
+			lines = append(lines, fmt.Sprintf("%s has %s, held by %s; its page comes from pod %s, %s after it was created", s, addr, s.holder, page, stage.Seconds(after)))
 		}
 	}
 	return strings.Join(lines, "\n"), nil
@@ -104,25 +104,9 @@ func (p *play) services(ctx context.Context) (string, error) {
 
 // createService makes two pods on different nodes, the Service, and its EndpointSlices.
 func (p *play) createService(ctx context.Context, namespace, name string) error {
-	var pods []*controlplane.Pod
-	for i, node := range []string{"node-2", "node-3"} {
-		pod, err := p.cluster.Node(node).AddPod(fmt.Sprintf("%s-%d", name, i+1))
-		if err != nil {
-			return err
-		}
-		pods = append(pods, pod)
-	}
 	both := corev1.IPFamilyPolicyRequireDualStack
-	svc, err := p.kube.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: corev1.ServiceSpec{
-			Type: corev1.ServiceTypeLoadBalancer, IPFamilyPolicy: &both, Ports: []corev1.ServicePort{{Name: "http", Port: 80}},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	return controlplane.SetEndpoints(ctx, p.kube, svc, controlplane.Ready(pods...)...)
+	nodes := []*controlplane.Node{p.cluster.Node("node-2"), p.cluster.Node("node-3")}
+	return stage.CreateService(ctx, p.kube, namespace, name, nodes, func(s *corev1.Service) { s.Spec.IPFamilyPolicy = &both })
 }
 
 // held waits until a node says in the Service's status that it holds the addresses.
@@ -157,14 +141,6 @@ func joinAddrs(addrs []netip.Addr) string {
 	return strings.Join(texts, ",")
 }
 
-// fetch asks until a page comes, and says which pod it is from and how long after the moment it came.
-func (p *play) fetch(ctx context.Context, addr netip.Addr, since time.Time) (pod string, after time.Duration, err error) {
-	prober := netns.StartProber(netns.Probe{From: p.client, Network: "http", To: netip.AddrPortFrom(addr, 80)})
-	defer prober.Stop()
-	got, err := prober.Wait(ctx, since, nil)
-	return got.By, got.At.Sub(since), err
-}
-
 // deleteService deletes the Service of namespace shop: its addresses leave the node, and the pool gives them to the next one.
 func (p *play) deleteService(ctx context.Context) (string, error) {
 	s, err := p.held(ctx, "shop", "shop-web")
@@ -193,6 +169,6 @@ func (p *play) deleteService(ctx context.Context) (string, error) {
 	if err == nil && !slices.Equal(next.addrs, s.addrs) {
 		err = errors.New("the pool did not have the addresses back: the next Service got " + next.text())
 	}
-	p.row("Service deleted, addresses off the node after", seconds(gone))
-	return fmt.Sprintf("%s left %s after %s; the pool has them back, and gave them to %s", s.text(), s.holder, seconds(gone), next), err
+	p.Row("Service deleted, addresses off the node after", stage.Seconds(gone))
+	return fmt.Sprintf("%s left %s after %s; the pool has them back, and gave them to %s", s.text(), s.holder, stage.Seconds(gone), next), err
 }
