@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 UNIT    := $$($(GO) list ./... | grep -v '^daymark/test/')
 PACKAGES := nftables iproute2 conntrack frr bird2 tcpdump tshark arping ndisc6 procps util-linux
 
-.PHONY: help build demo test unit integration lint bench faults soak test-deps tools clean
+.PHONY: help build demo demo-metal test unit integration lint bench faults soak test-deps tools clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,11 @@ build: ## build vip and ccm into bin/
 
 demo: tools ## play the main job on a real cluster in network namespaces; HOLD=1 keeps it up until Ctrl-C
 	$(GO) run ./test/demo $(if $(HOLD),-hold)
+
+demo-metal: tools ## play Equinix Metal: elastic addresses, two FRR routers, a control plane that moves
+	@[ -x /usr/lib/frr/bgpd ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } || { echo "FRR is missing: install the package frr (as root: make test-deps)"; exit 1; }
+	@[ -x /usr/lib/frr/bgpd ] || { echo "installing frr (the demo's routers)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends frr >/dev/null; }
+	$(GO) run ./test/demometal
 
 test: tools unit integration ## all tests: units with the race detector, then real API servers, routers and kernels
 

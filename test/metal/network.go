@@ -74,7 +74,8 @@ func New(lab *netns.Lab, log *slog.Logger) (*Network, error) {
 		if n.Routers[i], err = lab.AddHost(fmt.Sprintf("router-%d", i+1), n.LAN, outside); err != nil {
 			return nil, err
 		}
-		if err := errors.Join(n.Routers[i].Forward(), n.Routers[i].AddAddr(netip.PrefixFrom(peers[i], 32), "lo")); err != nil {
+		const perConnection = "net.ipv4.fib_multipath_hash_policy=1" // not all of one client's to one device
+		if err := errors.Join(n.Routers[i].Forward(), n.Routers[i].Sysctl(perConnection), n.Routers[i].AddAddr(netip.PrefixFrom(peers[i], 32), "lo")); err != nil {
 			return nil, err
 		}
 	}

@@ -31,10 +31,16 @@ type FRR struct {
 // RequireFRR ends the test where FRR is not installed.
 func RequireFRR(t testing.TB) {
 	t.Helper()
-	if _, err := os.Stat(frrPrograms + "/bgpd"); err != nil {
+	if !HaveFRR() {
 		require.Missing(t, "frr is not installed: `make test-deps` installs it")
 	}
 	require.Tool(t, "vtysh")
+}
+
+// HaveFRR says whether FRR is installed.
+func HaveFRR() bool {
+	_, err := os.Stat(frrPrograms + "/bgpd")
+	return err == nil
 }
 
 // StartFRR runs zebra, staticd, bfdd and bgpd with one configuration and returns

@@ -1,4 +1,4 @@
-package equinix_test
+package metal_test
 
 import (
 	"context"
@@ -120,20 +120,10 @@ func (s *site) holder(ctx context.Context) *controlplane.Node {
 	}
 }
 
-func TestControlPlaneAddress(t *testing.T) {
+// TestFaultCCMMovesTheAddress has the cloud-controller-manager beside one API server, and no agents; another API server dies.
+func TestFaultCCMMovesTheAddress(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	s := newSite(t)
-	for _, story := range []struct {
-		name string
-		play func(*testing.T, *site)
-	}{{"cloud-controller-manager", ccmMovesTheAddress}, {"agents", agentsMoveTheAddress}} {
-		if !t.Run(story.name, func(t *testing.T) { s.t = t; story.play(t, s) }) {
-			break
-		}
-	}
-}
-
-// ccmMovesTheAddress has the cloud-controller-manager beside one API server, and no agents.
-func ccmMovesTheAddress(t *testing.T, s *site) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	first, last := s.cluster.Node("node-1"), s.cluster.Node("node-3")
@@ -185,8 +175,9 @@ func (s *site) moved(ctx context.Context, before *netns.Host) *netns.Host {
 	}
 }
 
-// agentsMoveTheAddress has no cloud-controller-manager: each node's agent takes the address when it gets the lease.
-func agentsMoveTheAddress(t *testing.T, s *site) {
+// TestAgentsMoveTheAddress has no cloud-controller-manager: each node's agent takes the address when it gets the lease.
+func TestAgentsMoveTheAddress(t *testing.T) {
+	s := newSite(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	agents := map[string]*netns.Command{}
