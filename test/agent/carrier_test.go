@@ -13,7 +13,8 @@ import (
 )
 
 // Nodes that reach the API server by one link and have their addresses on another: only the node itself sees that its cable is cut.
-func TestCutCableOfTheLinkThatHoldsAddresses(t *testing.T) {
+func TestFaultCutCableOfTheLinkThatHoldsAddresses(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	lab := netns.Test(t)
 	back := require.Value(lab.AddLAN("back"))(t)
 	front := require.Value(lab.AddLAN("front"))(t)

@@ -73,20 +73,6 @@ func (b *bed) crashes(t *testing.T, tb *table) {
 		}
 		b.start(t, holder)
 	})
-	t.Run("SIGSTOP and SIGCONT of the holder", func(t *testing.T) {
-		holder := b.settle(t)
-		agent := b.agents[holder.Name()]
-		s := b.suffer(t, func() error { return agent.Signal(syscall.SIGSTOP) }, b.moved(holder))
-		tb.check(t, "SIGSTOP of the holder", s, bounds{silence: dead})
-		woken := time.Now()
-		require.NoError(t, agent.Signal(syscall.SIGCONT))
-		b.silent(t, holder, woken)
-	})
-	t.Run("API path of the holder cut", func(t *testing.T) {
-		holder := b.settle(t)
-		s := b.suffer(t, func() error { return b.cutAPI(t, holder) }, b.moved(holder))
-		tb.check(t, "API path of the holder cut", s, bounds{silence: dead})
-	})
 }
 
 // silent waits until all is calm, and fails the test when the former holder had a word to say since then.
@@ -117,6 +103,20 @@ func (b *bed) cutAPI(t *testing.T, n *controlplane.Node) error {
 
 // moreCrashes are the others.
 func (b *bed) moreCrashes(t *testing.T, tb *table) {
+	t.Run("SIGSTOP and SIGCONT of the holder", func(t *testing.T) {
+		holder := b.settle(t)
+		agent := b.agents[holder.Name()]
+		s := b.suffer(t, func() error { return agent.Signal(syscall.SIGSTOP) }, b.moved(holder))
+		tb.check(t, "SIGSTOP of the holder", s, bounds{silence: dead})
+		woken := time.Now()
+		require.NoError(t, agent.Signal(syscall.SIGCONT))
+		b.silent(t, holder, woken)
+	})
+	t.Run("API path of the holder cut", func(t *testing.T) {
+		holder := b.settle(t)
+		s := b.suffer(t, func() error { return b.cutAPI(t, holder) }, b.moved(holder))
+		tb.check(t, "API path of the holder cut", s, bounds{silence: dead})
+	})
 	t.Run("cable of the holder cut, and mended", func(t *testing.T) {
 		holder := b.settle(t)
 		s := b.suffer(t, holder.Cut, b.moved(holder))
