@@ -68,6 +68,7 @@ func birdRoutes(t *testing.T, b *router.BIRD, table string) string {
 }
 
 func TestBIRDKeepsPathsOverAnUpgrade(t *testing.T) {
+	t.Parallel()
 	s, bird, c := startBIRD(t, "", "")
 	want := fmt.Sprintf("map[192.0.2.10/32:[%s]]", s.host.Addr())
 	eventually(t, 10*time.Second, "BIRD has "+want, func() bool { return birdRoutes(t, bird, "master4") == want })
@@ -94,6 +95,7 @@ func TestBIRDKeepsPathsOverAnUpgrade(t *testing.T) {
 }
 
 func TestBIRDSeesByBFDThatANodeIsGone(t *testing.T) {
+	t.Parallel()
 	s, bird, _ := startBIRD(t, "bfd on;", "true;300;300;3")
 	for _, peer := range []string{bird.Host.Addr().String(), bird.Host.Addr6().String()} {
 		eventually(t, 10*time.Second, "BFD up with "+peer, func() bool { return s.peer(peer).BFD == "up" })
@@ -151,6 +153,7 @@ func gobgpMain(file string) int {
 
 // TestGoBGP peers with GoBGP on a port of its own.
 func TestGoBGP(t *testing.T) {
+	t.Parallel()
 	lab, _ := netns.Lan(t, "node", "router")
 	node, host := lab.Host("node"), lab.Host("router")
 	file := t.TempDir() + "/paths"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"daymark/test/netns"
+	"daymark/test/require"
 )
 
 // toldDown waits for the event that a session is down for a reason with this word in it.
@@ -29,9 +30,10 @@ func (s *speaker) toldDown(peer, word string) {
 	}
 }
 
-// TestWrongPeersAreToldAndHarmNobody has a peer with a wrong password, one with a wrong AS, one that isn't there, one whose password becomes wrong after it
+// TestFaultWrongPeers sees that wrong peers are told of and harm nobody: it has a peer with a wrong password, one with a wrong AS, one that isn't there, one whose password becomes wrong after it
 // was up, and a good one.
-func TestWrongPeersAreToldAndHarmNobody(t *testing.T) {
+func TestFaultWrongPeers(t *testing.T) {
+	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	lab, lan := netns.Lan(t, "node", "password", "asn", "later", "good")
 	node := lab.Host("node")
 	config := "router bgp 65001\n no bgp ebgp-requires-policy\n neighbor %s remote-as 65000\n"
@@ -58,6 +60,7 @@ func TestWrongPeersAreToldAndHarmNobody(t *testing.T) {
 
 // TestOnlyWhatChangesIsTouched follows a speaker through changes of its configuration.
 func TestOnlyWhatChangesIsTouched(t *testing.T) {
+	t.Parallel()
 	lab, _ := netns.Lan(t, "node", "one", "two")
 	node := lab.Host("node")
 	config := "router bgp 65001\n no bgp ebgp-requires-policy\n neighbor %s remote-as 65000\n neighbor %[1]s timers connect 1\n"

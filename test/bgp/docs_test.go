@@ -24,6 +24,7 @@ func block(t *testing.T, language string, addresses *strings.Replacer) string {
 
 // TestDocs runs what docs/bgp.md tells the reader to configure, with FRR as one router and BIRD as the other.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	require.Tool(t, "bird", "birdc")
 	lab, _ := netns.Lan(t, "node", "one", "two")
 	node, one, two := lab.Host("node"), lab.Host("one"), lab.Host("two")

@@ -39,6 +39,7 @@ func settle(t *testing.T, d time.Duration) {
 }
 
 func TestThreeNodesShareTheTraffic(t *testing.T) {
+	t.Parallel()
 	r := newRack(t, 3)
 	r.start(settings{ASN: 65000, Peers: r.routerAddr() + ":65001"})
 	prober := r.probe()
@@ -182,6 +183,7 @@ func TestFaultDrain(t *testing.T) {
 
 // TestLeasedAddressesDoNotOutliveTheAgent stops an agent under graceful restart that holds an address under a lease: a successor may have it already.
 func TestLeasedAddressesDoNotOutliveTheAgent(t *testing.T) {
+	t.Parallel()
 	r := newRack(t, 1)
 	c := settings{ASN: 65000, Restart: 60 * time.Second, Peers: r.routerAddr() + ":65001"}
 	r.start(c)
@@ -195,6 +197,7 @@ func TestLeasedAddressesDoNotOutliveTheAgent(t *testing.T) {
 
 // TestFrozenHolderIsWithdrawn freezes the speaker while its right runs out, and thaws it before the router has noticed.
 func TestFrozenHolderIsWithdrawn(t *testing.T) {
+	t.Parallel()
 	r := newRack(t, 1)
 	s := startSpeaker(t, r.nodes[0])
 	r.speakers = append(r.speakers, s)

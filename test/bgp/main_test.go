@@ -2,6 +2,7 @@
 package bgp_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -20,6 +21,11 @@ func TestMain(m *testing.M) {
 		os.Exit(speakerMain(os.Getenv(speakerKey)))
 	case os.Getenv(gobgpKey) != "":
 		os.Exit(gobgpMain(os.Getenv(gobgpKey)))
+	}
+	// They wait more than they work, each on hosts of its own: more at a time than there are processors.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
 	}
 	os.Exit(netns.RunTests(m))
 }

@@ -35,6 +35,7 @@ func opens(t *testing.T, node, router *netns.Host) (said func() []string) {
 // TestRestartIsSaid sees the R and F bits of the graceful restart capability (RFC 4724, 3): set in the first OPEN of a process, which may have had the
 // same paths before, and only there. Without R a router that still has the former session drops its paths (4.2).
 func TestRestartIsSaid(t *testing.T) {
+	t.Parallel()
 	node, router, f := pairWithFRR(t, " neighbor {4} remote-as 65000", " neighbor {4} timers connect 1", " neighbor {4} graceful-restart-helper")
 	said := opens(t, node, router)
 	expect := func(n int, want string) {

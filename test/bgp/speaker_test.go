@@ -30,8 +30,7 @@ type speaker struct {
 
 func startSpeaker(t *testing.T, host *netns.Host) *speaker {
 	t.Helper()
-	socket := filepath.Join(os.TempDir(), host.Name()+".sock")
-	_ = os.Remove(socket)
+	socket := filepath.Join(require.Value(os.MkdirTemp("", "s"))(t), "sock") // short: a socket's path has 108 bytes
 	command := host.Command(require.Value(os.Executable())(t))
 	command.Env, command.Label = []string{speakerKey + "=" + socket}, "speaker"
 	require.NoError(t, command.Start())
