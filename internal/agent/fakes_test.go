@@ -66,7 +66,7 @@ func (r *room) Set(_ context.Context, want []vip.Address) error {
 	var err error
 	want = slices.DeleteFunc(slices.Clone(want), func(a vip.Address) bool {
 		if a.Prefix.Addr() == r.refuse {
-			err = errors.Join(err, fmt.Errorf("setting %s: refused", a))
+			err = errors.Join(err, errors.New("of another address"), &vip.AddressError{Key: a.Key(), Err: fmt.Errorf("setting %s: refused", a)})
 			return true
 		}
 		return false

@@ -153,6 +153,14 @@ func TestErrorsOfSomeLeaveTheOthers(t *testing.T) {
 			t.Errorf("no %q in: %v", want, err)
 		}
 	}
+	for key, want := range map[vip.Key]error{
+		addr("198.18.0.2/32", "missing").Key(): datapath.ErrNoLink, addr("198.18.0.9/32", l).Key(): datapath.ErrForeign,
+	} {
+		var one *vip.AddressError
+		if part := vip.ErrorFor(err, key); !errors.As(part, &one) || one.Key != key || !errors.Is(part, want) {
+			t.Errorf("of %v: %v, want %v", key, part, want)
+		}
+	}
 	expect(t, l, "198.18.0.1/32", "198.18.0.9/24")
 	expect(t, down, "198.18.0.4/32")
 
