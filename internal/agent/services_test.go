@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
@@ -239,6 +241,8 @@ func (w *world) expectSaid(name, want string) {
 	}
 }
 
+func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
+
 func TestServices(t *testing.T) {
 	story(t, "a Service is claimed, held when granted, reported, and let go of when deleted", func(t *testing.T) {
 		w := newWorld(t, nil)
@@ -345,6 +349,47 @@ func TestServices(t *testing.T) {
 			`Warning BadAddress kube-vip.io/loadbalancerIPs: "nonsense!" is neither an IP address nor a host name`,
 			"Warning AddressRefused 192.0.2.2: an address of node n1",
 		)
+	})
+
+	story(t, "what belongs to gateways, control plane, nodes, pods and the service network is refused, also when it comes later", func(t *testing.T) {
+		w := newWorld(t, func(c *agent.ServicesConfig) {
+			c.Reserved = []agent.Reserved{
+				{Prefix: prefix("192.0.2.1/32"), What: "the default gateway on eth0"},
+				{Prefix: prefix("192.0.2.100/32"), What: "the control plane's address"},
+			}
+			c.Policy.AllowedIPs = []netip.Prefix{prefix("192.0.0.0/8"), prefix("198.18.0.0/15")}
+		})
+		w.shared.grant(t, "reports")
+		for i, refused := range []string{"192.0.2.1", "192.0.2.100", "192.0.2.2", "203.0.113.1"} {
+			w.put(service(fmt.Sprint("thief-", i), refused), slice(fmt.Sprint("thief-", i), 0, "n1"))
+		}
+		w.put(service("pod", "198.18.1.7"), slice("pod", 0, "n1"))
+		w.put(service("cluster", "198.18.2.7"), slice("cluster", 0, "n1"))
+		w.expectClaims("198.18.1.7 198.18.2.7 reports", "")
+		node, err := w.client.CoreV1().Nodes().Get(t.Context(), "n1", metav1.GetOptions{})
+		must(t, err)
+		node.Spec.PodCIDRs = []string{"198.18.1.0/24"}
+		_, err = w.client.CoreV1().Nodes().Update(t.Context(), node, metav1.UpdateOptions{})
+		must(t, err)
+		_, err = w.client.NetworkingV1().ServiceCIDRs().Create(t.Context(), &networkingv1.ServiceCIDR{
+			ObjectMeta: metav1.ObjectMeta{Name: "more"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"198.18.2.0/24"}},
+		}, metav1.CreateOptions{})
+		must(t, err)
+		w.settle()
+		w.expectClaims("reports", "")
+		told := w.told()
+		slices.Sort(told)
+		told = slices.Compact(told)
+		if d := cmp.Diff([]string{
+			"Warning AddressRefused 192.0.2.100: the control plane's address",
+			"Warning AddressRefused 192.0.2.1: the default gateway on eth0",
+			"Warning AddressRefused 192.0.2.2: an address of node n1",
+			"Warning AddressRefused 198.18.1.7: in the pod network of node n1",
+			"Warning AddressRefused 198.18.2.7: in the cluster's service network",
+			"Warning AddressRefused 203.0.113.1: outside svc_allowed_cidrs",
+		}, told); d != "" {
+			t.Error(d)
+		}
 	})
 
 	story(t, "only one node tells why a Service is held by nobody", func(t *testing.T) {
