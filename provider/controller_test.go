@@ -303,3 +303,18 @@ func TestTheSourceIsToldOfEveryEnd(t *testing.T) {
 		t.Errorf("it still has %v", holds)
 	}
 }
+
+func TestAnotherClassGivesBackWhatIsRemoved(t *testing.T) {
+	left, class := written(loadBalancer("left"), "192.0.2.1"), "example.org/other"
+	left.Spec.LoadBalancerClass = &class
+	b := play(t, "192.0.2.1/32", nil, left, loadBalancer("waits"))
+	b.untilAddress(t, "default/waits", "192.0.2.1")
+	if svc := b.service(t, "default/left"); len(svc.Annotations) > 0 || len(svc.Labels) > 0 || svc.Spec.LoadBalancerIP != "" {
+		t.Errorf("the address went on before it was removed: %+v", svc)
+	}
+	for len(b.events.Events) > 0 {
+		if event := <-b.events.Events; strings.Contains(event, "AddressConflict") {
+			t.Error(event)
+		}
+	}
+}

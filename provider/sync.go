@@ -43,7 +43,7 @@ func (c *Controller) sync(ctx context.Context, owner string) error {
 	case c.serves(svc):
 		return c.serve(ctx, svc, ours)
 	case c.servedElsewhere(svc) && (ours.Addresses || ours.Label):
-		return errors.Join(c.clear(ctx, svc, ours), c.observe(svc, ours))
+		return c.handOver(ctx, svc, ours)
 	}
 	c.forget(owner)
 	return c.observe(svc, ours)
@@ -145,6 +145,24 @@ func (c *Controller) clear(ctx context.Context, svc *corev1.Service, ours marks)
 	if err := c.release(ctx, ownerOf(svc)); err != nil {
 		return err
 	}
+	return c.unwrite(ctx, svc, ours)
+}
+
+// handOver is clear for a load balancer that another program serves by now: the addresses in it are in use until they are removed from it.
+func (c *Controller) handOver(ctx context.Context, svc *corev1.Service, ours marks) error {
+	if err := c.unwrite(ctx, svc, ours); err != nil {
+		return err
+	}
+	if err := c.release(ctx, ownerOf(svc)); err != nil {
+		return err
+	}
+	after := svc.DeepCopy()
+	clearedTarget(ours).apply(after)
+	return c.observe(after, marks{})
+}
+
+// unwrite removes the fields that are ours, and the finalizer.
+func (c *Controller) unwrite(ctx context.Context, svc *corev1.Service, ours marks) error {
 	t := clearedTarget(ours)
 	// Another cloud provider may use the finalizer of the same name, for a Service that is none of ours.
 	foreign := !ours.Finalizer && !c.serves(svc) && svc.Labels[annotations.ImplementationLabel] != annotations.Implementation
