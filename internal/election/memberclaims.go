@@ -23,6 +23,7 @@ type stake struct {
 	claim  Claim
 	place  uint64   // decides who suits it best
 	parts  []uint64 // that are listed
+	whole  uint64   // listed beside several parts, so that others see who knows that they belong together; else zero
 	tenure tenure
 	wanted bool // in the set
 
@@ -75,6 +76,7 @@ type survey struct {
 	candidates int  // others that could take it
 	blocked    bool // somebody else lists it and may hold it
 	contender  bool // a live one of those ranks before this node
+	partial    bool // a live one keeps parts, and does not know that they belong together
 	// proof is set when one of those looks dead: a write of this node that is sent after it and delivered makes it certain.
 	proof time.Time
 }
@@ -94,6 +96,7 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 				out.proof = later(out.proof, o.changed.Add(o.duration))
 			}
 			out.contender = out.contender || !suspect && !o.record.Starts && theirs.better(mine)
+			out.partial = out.partial || !suspect && s.keptApart(o.record)
 		}
 		if !suspect && o.record.Serves && s.claim.allows(o.node) {
 			out.candidates++
@@ -103,6 +106,13 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 		}
 	}
 	return out
+}
+
+// keptApart reports whether the node of this record keeps a part of s for itself. It ranks the nodes for that part otherwise than
+// those who know of s do for s: each might wait for the other.
+func (s *stake) keptApart(r record) bool {
+	return s.whole != 0 && !r.Claims.has(s.whole) &&
+		slices.ContainsFunc(s.parts, func(id uint64) bool { return r.Claims.has(id) && !r.Offered.has(id) })
 }
 
 // decide moves every claim as far as it goes now.
@@ -141,7 +151,7 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 		}
 	case pending:
 		switch {
-		case !stands, l.blind, see.contender:
+		case !stands, l.blind, see.contender, see.partial:
 			l.retract(s)
 		case l.delivered >= s.seq && !see.blocked && now.Before(l.withdrawAt()):
 			s.tenure = held
@@ -230,7 +240,7 @@ func how(s *stake) string {
 // better ones there are, as long as nobody does.
 func (l *membersLoop) due(s *stake, see survey, due *alarm) bool {
 	switch {
-	case see.contender:
+	case see.contender, see.partial:
 		return false
 	case see.better == 0 && !l.written.Yields:
 		return true
@@ -339,6 +349,9 @@ func (l *membersLoop) compose() record {
 		if !s.listed() || s.tenure == quiet && !s.shown {
 			continue
 		}
+		if s.whole != 0 {
+			r.Claims[s.whole] = struct{}{}
+		}
 		for _, id := range s.parts {
 			r.Claims[id] = struct{}{}
 			if !s.leaving.IsZero() {
@@ -365,6 +378,9 @@ func (l *membersLoop) want(claims []Claim) {
 		s := l.stakes[c.Name]
 		if s == nil {
 			s = &stake{place: c.place(), parts: c.parts(), tenure: idle}
+			if len(s.parts) > 1 {
+				s.whole = hash(c.Name)
+			}
 			l.stakes[c.Name] = s
 			l.unsure = l.unsure || l.written.Claims.hasAny(s.parts) // a write of its own must list it, be the list the same
 			if l.inherited.hasAny(s.parts) {
