@@ -1,85 +1,9 @@
 package election
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
-
-// tenure is where this node stands with one claim.
-type tenure string
-
-const (
-	idle     tenure = "idle"     // not listed
-	pending  tenure = "pending"  // listed, not held
-	held     tenure = "held"     // listed and held
-	quiet    tenure = "quiet"    // listed, and shown as passing: retracted as soon as that is true
-	letGo    tenure = "passing"  // retracted; answered for until the successor is heard
-	removing tenure = "removing" // listed, not held: retracted as soon as it is in the kernel no more
-)
-
-// stake is one claim that this node stands for, or did.
-type stake struct {
-	claim  Claim
-	place  uint64   // decides who suits it best
-	parts  []uint64 // that are listed
-	whole  uint64   // listed beside several parts, so that others see who knows that they belong together; else zero
-	tenure tenure
-	wanted bool // in the set
-
-	seq       uint64    // pending: the write that lists it first
-	unclaimed time.Time // since when nobody lists it; zero while somebody does
-	leaving   time.Time // since when it is offered although this node does not yield
-	last      string    // the Lease of the member that was last seen to list it
-	failover  bool
-	shown     bool      // it may be in the kernel and announced: it was shown, and not yet taken away
-	inherited bool      // a predecessor listed it, and it is not settled yet who holds it
-	until     time.Time // letGo: the end of the right
-	letIn     time.Time // letGo: when the write without it was sent; zero until that is answered
-	heard     bool
-}
-
-// listed reports whether the claim is in this node's record.
-func (s *stake) listed() bool {
-	switch s.tenure {
-	case pending, held, quiet, removing:
-		return true
-	}
-	return false
-}
-
-// rank is an order of the nodes for one claim: those that hand it over come after the others, then the score decides.
-type rank struct {
-	gives bool
-	score float64
-	node  uint64 // decides where the rest is the same
-}
-
-func (r rank) better(o rank) bool {
-	if r.gives != o.gives {
-		return o.gives
-	}
-	if r.score != o.score {
-		return r.score > o.score
-	}
-	return r.node > o.node
-}
-
-// rankOf returns where the node of this id stands for a claim, by its record.
-func rankOf(node uint64, s *stake, r record) rank {
-	return rank{r.Yields || r.Offered.hasAny(s.parts), score(node, s.place, cmp.Or(r.Weight, evenWeight)), node}
-}
-
-// survey is what this node sees of one claim.
-type survey struct {
-	better     int  // candidates that rank before this node
-	candidates int  // others that could take it
-	blocked    bool // somebody else lists it and may hold it
-	contender  bool // a live one of those ranks before this node
-	partial    bool // a live one keeps parts, and does not know that they belong together
-	// proof is set when one of those looks dead: a write of this node that is sent after it and delivered makes it certain.
-	proof time.Time
-}
 
 // survey looks at the others with regard to s.
 func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
@@ -106,13 +30,6 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 		}
 	}
 	return out
-}
-
-// keptApart reports whether the node of this record keeps a part of s for itself. It ranks the nodes for that part otherwise than
-// those who know of s do for s: each might wait for the other.
-func (s *stake) keptApart(r record) bool {
-	return s.whole != 0 && !r.Claims.has(s.whole) &&
-		slices.ContainsFunc(s.parts, func(id uint64) bool { return r.Claims.has(id) && !r.Offered.has(id) })
 }
 
 // decide moves every claim as far as it goes now.
