@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,11 +12,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-
-	"daymark/provider/equinix"
 	"daymark/test/controlplane"
 	"daymark/test/metal"
 	"daymark/test/netns"
@@ -118,44 +112,6 @@ func (s *site) holder(ctx context.Context) *controlplane.Node {
 			s.t.Fatalf("%s is assigned to %v and stands nowhere", s.eip, s.net.Where(s.eip))
 		}
 	}
-}
-
-// TestFaultCCMMovesTheAddress has the cloud-controller-manager beside one API server, and no agents; another API server dies.
-func TestFaultCCMMovesTheAddress(t *testing.T) {
-	require.Asked(t, "DAYMARK_FAULTS", "make faults")
-	s := newSite(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	first, last := s.cluster.Node("node-1"), s.cluster.Node("node-3")
-	api := require.Value(equinix.NewClient(equinix.ClientConfig{
-		BaseURL: s.net.URL, Project: metal.Project, Token: metal.Token, Transport: &http.Transport{DialContext: last.Dial},
-	}))(t)
-	require.Value(api.Assign(ctx, s.devices[first.Name()], s.eip))(t)
-	client := require.Value(last.Client())(t)
-	for _, n := range s.cluster.Nodes() { // as the kubelet registers a Node that a cloud-controller-manager is to know
-		patch := []byte(`{"spec":{"taints":[{"key":"node.cloudprovider.kubernetes.io/uninitialized","value":"true","effect":"NoSchedule"}]}}`)
-		require.Value(client.CoreV1().Nodes().Patch(ctx, n.Name(), types.MergePatchType, patch, metav1.PatchOptions{}))(t)
-	}
-	admin := require.Value(s.cluster.Admin())(t)
-	require.NoError(t, last.WriteFile("/etc/kubernetes/ccm.conf", require.Value(s.cluster.Kubeconfig(last.Addr(), admin))(t)))
-	ccm := last.Command(filepath.Join(require.Value(product())(t), "ccm"), "--cloud-provider=equinixmetal", "--cloud-config=/etc/kubernetes/metal.json",
-		"--kubeconfig=/etc/kubernetes/ccm.conf", "--leader-elect=false")
-	require.NoError(t, ccm.Start())
-	for _, n := range s.cluster.Nodes() {
-		require.Value(controlplane.Await(ctx, client.CoreV1().Nodes(), n.Name(), func(n *corev1.Node) bool { return n.Spec.ProviderID != "" }))(t)
-	}
-	began := time.Now()
-	require.NoError(t, first.APIServer.Kill())
-	s.moved(ctx, first.Host)
-	took := time.Since(began)
-	t.Logf("its API server died: moved after %s", took)
-	// The round that runs, three rounds of 2 s in which it fails, four calls; half as much again for a loaded machine.
-	if took > 13*time.Second {
-		t.Errorf("moved after %s", took)
-	}
-	require.NoError(t, first.StartAPIServer(ctx))
-	require.NoError(t, first.Ready(ctx))
-	require.NoError(t, ccm.Stop(ctx))
 }
 
 // moved returns the host that the address is assigned to, once that is another than before.
