@@ -56,7 +56,7 @@ func (p *play) run(ctx context.Context) error {
 		stage.Step{Name: "the control plane through the elastic address", Play: p.readThrough},
 		stage.Step{Name: "two more devices join", Play: p.otherNodes},
 		stage.Step{Name: "the holder's agent stops (SIGTERM)", Play: p.stopHolder},
-		stage.Step{Name: "agents for Services wait for their Node's annotations", Play: p.serviceAgents},
+		stage.Step{Name: "agents for Services wait for their Node's annotations, one for the API", Play: p.serviceAgents},
 		stage.Step{Name: "the cloud-controller-manager: Nodes are devices, and learn their BGP peers", Play: p.startCCM},
 		stage.Step{Name: "Services get elastic addresses, announced over BGP", Play: p.services},
 		stage.Step{Name: "a Service is deleted", Play: p.deleteService},
