@@ -27,7 +27,9 @@ const (
 	slack = time.Second
 	// dead is how long the address of a dead holder may be unanswered: nobody takes over before leaseDuration has passed since the
 	// last renewal, and the fence is over by then.
-	dead = leaseDuration + retryPeriod + slack
+	dead = leaseDuration + retryPeriod
+	// cut is the same for one that clients can't reach: they miss it from the first moment on.
+	cut = dead + slack
 	// back is how long it may take after the API server is there again.
 	back     = retryPeriod + time.Second + slack
 	asking   = 20 * time.Millisecond // period of the observer's questions

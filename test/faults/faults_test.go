@@ -120,7 +120,7 @@ func (b *bed) moreCrashes(t *testing.T, tb *table) {
 	t.Run("cable of the holder cut, and mended", func(t *testing.T) {
 		holder := b.settle(t)
 		s := b.suffer(t, holder.Cut, b.moved(holder))
-		tb.check(t, "cable of the holder cut", s, bounds{silence: dead})
+		tb.check(t, "cable of the holder cut", s, bounds{silence: cut})
 		mended := time.Now()
 		require.NoError(t, holder.Mend())
 		b.silent(t, holder, mended)

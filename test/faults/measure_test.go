@@ -66,7 +66,7 @@ type bounds struct {
 }
 
 // handover bounds what was planned: the old holder answers until it hears the new one, a second at most.
-var handover = bounds{silence: slack, overlap: time.Second + slack, lossless: true}
+var handover = bounds{silence: slack, overlap: time.Second, lossless: true}
 
 // table is what `make faults` prints.
 type table struct {

@@ -55,7 +55,7 @@ func (b *bed) services(t *testing.T, tb *table) {
 	m.labelled(t, nodes[1])
 	m.goes(t, tb, "node cordoned", nodes[2], func() error { return b.cordon(t, nodes[2], true) }, handover)
 	m.comes(t, tb, "and uncordoned", nodes[2], func() error { return b.cordon(t, nodes[2], false) })
-	m.goes(t, tb, "cable of one node cut", nodes[0], nodes[0].Cut, bounds{silence: dead})
+	m.goes(t, tb, "cable of one node cut", nodes[0], nodes[0].Cut, bounds{silence: cut})
 	m.comes(t, tb, "and mended", nodes[0], nodes[0].Mend)
 	agent := b.agents[nodes[1].Name()]
 	m.goes(t, tb, "SIGSTOP of one node's agent", nodes[1], func() error { return agent.Signal(syscall.SIGSTOP) }, bounds{silence: dead})
