@@ -37,7 +37,8 @@ type Config struct {
 	// Metrics may be nil.
 	Metrics *Metrics
 
-	gate func() // called whenever an elector's loop goes on; a test freezes a process there
+	gate   func()             // called whenever an elector's loop goes on; a test freezes a process there
+	missed func(claim string) // called for a claim that was wrongly left alone; a test sees that none is
 }
 
 func (c Config) thaw() {

@@ -34,16 +34,29 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 
 // decide moves every claim as far as it goes now.
 func (l *membersLoop) decide(due *alarm) {
-	for _, name := range l.order {
-		s := l.stakes[name]
+	everything := l.view.shifted(due.now, standing{
+		yields: l.written.Yields, weight: l.written.Weight, stopping: l.stopping, blind: l.blind,
+	})
+	touched := l.view.touched
+	l.view.touched = set{}
+	for _, s := range l.order {
+		if !everything && s.rests() && !s.in(touched) {
+			l.doubt(s, due.now)
+			continue
+		}
+		var own alarm
+		stays := false
 		for range 4 { // a claim takes a few steps at most, and none of them twice
+			own = alarm{now: due.now}
 			was := s.tenure
-			l.move(s, due)
-			if s.tenure == was {
+			l.move(s, &own)
+			if stays = s.tenure == was; stays {
 				break
 			}
 			l.view.stirred = true
 		}
+		s.rest(stays && own.next.IsZero())
+		due.next = earlier(due.next, own.next)
 	}
 }
 
@@ -192,7 +205,7 @@ func (l *membersLoop) retract(s *stake) {
 // lapse ends every right of this node: none was renewed in time. Each claim begins anew.
 func (l *membersLoop) lapse(why string) {
 	n := 0
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		switch s.tenure {
 		case held, quiet:
 			s.tenure, s.seq = pending, l.nextSeq
@@ -210,11 +223,10 @@ func (l *membersLoop) lapse(why string) {
 
 // rights returns what this node may hold, sorted by claim.
 func (l *membersLoop) rights() []Right {
-	var out []Right
+	out := make([]Right, 0, len(l.written.Claims))
 	fence := l.cfg.fence(l.renewed)
-	for _, name := range l.order {
-		s := l.stakes[name]
-		r := Right{Claim: name, Until: fence, Failover: s.failover || s.last != ""}
+	for _, s := range l.order {
+		r := Right{Claim: s.claim.Name, Until: fence, Failover: s.failover || s.last != ""}
 		switch s.tenure {
 		case held:
 		case quiet, letGo:
@@ -234,7 +246,7 @@ func (l *membersLoop) rights() []Right {
 // applied takes in that the rights as they are now are true: what is shown as passing is not announced any more, and what
 // is not shown is gone.
 func (l *membersLoop) applied() {
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.tenure == held {
 			continue
 		}
@@ -262,7 +274,7 @@ func (l *membersLoop) compose() record {
 	for id := range l.inherited {
 		r.Claims[id] = struct{}{}
 	}
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if !s.listed() || s.tenure == quiet && !s.shown {
 			continue
 		}
@@ -276,7 +288,7 @@ func (l *membersLoop) compose() record {
 			}
 		}
 	}
-	for _, s := range l.stakes { // what this node itself takes under another name is not offered
+	for _, s := range l.order { // what this node itself takes under another name is not offered
 		if s.listed() && s.leaving.IsZero() {
 			for _, id := range s.parts {
 				delete(r.Offered, id)
@@ -286,43 +298,66 @@ func (l *membersLoop) compose() record {
 	return r
 }
 
-// want takes in the claims that the agent set.
+// want takes in the claims that the agent set, sorted by name.
 func (l *membersLoop) want(claims []Claim) {
-	for _, s := range l.stakes {
-		s.wanted = false
-	}
+	before := l.order
+	l.order = make([]*stake, 0, max(len(before), len(claims)))
+	changed := false
+	var last *stake
 	for _, c := range claims {
-		s := l.stakes[c.Name]
-		if s == nil {
-			s = &stake{place: c.place(), parts: c.parts(), tenure: idle}
-			if len(s.parts) > 1 {
-				s.whole = hash(c.Name)
-			}
-			l.stakes[c.Name] = s
-			l.unsure = l.unsure || l.written.Claims.hasAny(s.parts) // a write of its own must list it, be the list the same
-			if l.inherited.hasAny(s.parts) {
-				s.tenure, s.seq, s.shown, s.inherited = pending, l.nextSeq, true, true
-				l.unsure = true
-			}
+		for len(before) > 0 && before[0].claim.Name < c.Name {
+			changed = before[0].unwant() || changed
+			l.order, before = append(l.order, before[0]), before[1:]
 		}
-		s.claim, s.wanted = c, true
+		if last == nil || last.claim.Name != c.Name {
+			if len(before) > 0 && before[0].claim.Name == c.Name {
+				last, before = before[0], before[1:]
+			} else {
+				last = l.stand(c)
+			}
+			l.order = append(l.order, last)
+		}
+		changed = last.want(c) || changed
+	}
+	for _, s := range before {
+		changed = s.unwant() || changed
+		l.order = append(l.order, s)
+	}
+	if !changed {
+		return
 	}
 	l.wantedParts = make(map[uint64]*stake, len(claims))
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.wanted {
 			for _, id := range s.parts {
 				l.wantedParts[id] = s
 			}
 		}
 	}
-	l.sort()
 }
 
-// sort brings order up to date with stakes.
-func (l *membersLoop) sort() {
-	l.order = l.order[:0]
-	for name := range l.stakes {
-		l.order = append(l.order, name)
+// stand makes the stake in a claim that is new to this node.
+func (l *membersLoop) stand(c Claim) *stake {
+	s := &stake{claim: c, place: c.place(), parts: c.parts(), tenure: idle}
+	if len(s.parts) > 1 {
+		s.whole = hash(c.Name)
 	}
-	slices.Sort(l.order)
+	l.stakes[c.Name] = s
+	l.unsure = l.unsure || l.written.Claims.hasAny(s.parts) // a write of its own must list it, be the list the same
+	if l.inherited.hasAny(s.parts) {
+		s.tenure, s.seq, s.shown, s.inherited = pending, l.nextSeq, true, true
+		l.unsure = true
+	}
+	return s
+}
+
+// forget drops the stakes that nobody wants and nothing is left of.
+func (l *membersLoop) forget() {
+	l.order = slices.DeleteFunc(l.order, func(s *stake) bool {
+		over := !s.wanted && s.tenure == idle && !s.shown
+		if over {
+			delete(l.stakes, s.claim.Name)
+		}
+		return over
+	})
 }

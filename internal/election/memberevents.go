@@ -48,7 +48,7 @@ func (l *membersLoop) acknowledge(seq uint64, sent, now time.Time) {
 		l.unsure = false
 	}
 	l.renewed, l.fresh = later(l.renewed, sent), true
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.tenure == letGo && s.letIn.IsZero() && s.seq <= seq {
 			s.letIn = sent
 		}

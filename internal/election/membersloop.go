@@ -46,6 +46,7 @@ type membersLoop struct {
 	ownStamp stamp
 	next     record // to be written, if composed
 	composed bool
+	news     bool   // next says something else than written
 	written  record // as it was sent last
 	unsure   bool   // it is not known that it was written
 	left     bool   // the release was answered
@@ -62,7 +63,7 @@ type membersLoop struct {
 	fresh     bool      // the rights last longer now, or are true
 	proof     time.Time // a write must be sent after this
 	stakes    map[string]*stake
-	order     []string // their names, sorted
+	order     []*stake // the same, sorted by name
 	// wantedParts are the claims that the agent wants, by each of their parts.
 	wantedParts map[uint64]*stake
 	inherited   set // what the predecessor listed; kept listed until it is known what of it is wanted
@@ -85,7 +86,7 @@ func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop 
 			stale:    make(chan struct{}, 1),
 		},
 		started: now,
-		view:    view{timing: m.cfg.Timing, self: m.name, log: m.cfg.Log, members: map[string]*member{}, stirred: true},
+		view:    view{timing: m.cfg.Timing, self: m.name, log: m.cfg.Log, members: map[string]*member{}, stirred: true, standings: map[string]standing{}, touched: set{}},
 		nextSeq: 1,
 		weight:  evenWeight,
 		sent:    map[uint64]time.Time{},
@@ -227,14 +228,7 @@ func (l *membersLoop) review(now time.Time) {
 			due.reached(o.changed.Add(o.duration))
 		}
 	}
-	for _, name := range l.order {
-		if s := l.stakes[name]; !s.wanted && s.tenure == idle && !s.shown {
-			delete(l.stakes, name)
-		}
-	}
-	if len(l.stakes) != len(l.order) {
-		l.sort()
-	}
+	l.forget()
 	l.decideAt = due.next
 	live := l.view.live(now)
 	l.Members.show(live, l.view.stations())
@@ -257,7 +251,7 @@ func (l *membersLoop) show() {
 
 // inheriting reports whether it is still open who holds what a predecessor held.
 func (l *membersLoop) inheriting() bool {
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.inherited && s.tenure == pending {
 			return true
 		}
@@ -268,7 +262,7 @@ func (l *membersLoop) inheriting() bool {
 
 // holds reports whether this node has any right that needs renewal.
 func (l *membersLoop) holds() bool {
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.tenure == held || s.tenure == quiet {
 			return true
 		}
@@ -278,7 +272,7 @@ func (l *membersLoop) holds() bool {
 
 // clear reports whether nothing is held, passed or in the kernel any more.
 func (l *membersLoop) clear() bool {
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.tenure != idle || s.shown {
 			return false
 		}

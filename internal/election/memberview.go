@@ -29,6 +29,10 @@ type view struct {
 	horizon time.Time
 	// stirred means that something changed that decisions depend on.
 	stirred bool
+	// standings are the members' as decisions were made on them last, and touched the parts of claims that were listed or
+	// offered, or are no more, since.
+	standings map[string]standing
+	touched   set
 }
 
 // see takes in lease as it was delivered at now.
@@ -57,6 +61,10 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 	}
 	o.id = hash(o.node)
 	v.members[lease.Name] = o
+	if was != nil {
+		v.touch(was.record.Claims, r.Claims)
+		v.touch(was.record.Offered, r.Offered)
+	}
 	if was == nil || was.released != o.released || was.deleted || v.suspect(was, now) || !was.record.same(r) ||
 		was.record.Incarnation != r.Incarnation {
 		v.stirred = true

@@ -44,7 +44,7 @@ func (l *membersLoop) learn(lease *coordinationv1.Lease, now time.Time) {
 	case was && !mine && holder(lease) != "":
 		l.cfg.Log.Error("another process uses this node's name", "process", short(l.ownStamp.Incarnation))
 		l.lapse("usurped")
-		for _, s := range l.stakes {
+		for _, s := range l.order {
 			if s.tenure == pending || s.tenure == letGo {
 				l.retract(s)
 			}
@@ -94,20 +94,21 @@ func (l *membersLoop) write(due *alarm) {
 	}
 	if !l.composed {
 		l.next, l.composed = l.compose(), true
+		l.news = !l.next.same(l.written)
 	}
 	next := l.next
 	next.Seq = l.nextSeq
 	now := l.unsure || l.lastSent.IsZero() || l.lastSent.Before(l.proof) || l.doubted && len(l.sent) == 0
-	soon := !next.same(l.written) && due.reached(l.lastSent.Add(writeGap))
+	soon := l.news && due.reached(l.lastSent.Add(writeGap))
 	if !now && !soon && !due.reached(l.lastSent.Add(l.period())) {
 		return
 	}
-	for _, s := range l.stakes {
+	for _, s := range l.order {
 		if s.tenure == quiet && !s.shown { // as compose left it out
 			s.tenure, s.seq = letGo, next.Seq
 		}
 	}
-	l.view.stirred = l.view.stirred || !next.same(l.written) // others rank this node by it, and so does it itself
+	l.view.stirred = l.view.stirred || l.news // others rank this node by it, and so does it itself
 	l.put("write", next, l.cfg.Identity)
 	l.sent[next.Seq] = l.lastSent
 	l.nextSeq++
@@ -146,7 +147,8 @@ func (l *membersLoop) put(kind string, r record, holder string) {
 		lease.Spec.AcquireTime = &now
 	}
 	create := l.own == nil
-	l.written = r
+	l.view.touch(l.written.Offered, r.Offered)
+	l.written, l.news = r, false
 	l.lastSent = l.req.send(kind, r.Seq, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		if create {
 			return l.client.Create(ctx, lease, metav1.CreateOptions{})

@@ -37,6 +37,7 @@ type stake struct {
 	until     time.Time // letGo: the end of the right
 	letIn     time.Time // letGo: when the write without it was sent; zero until that is answered
 	heard     bool
+	resting   tenure // in which nothing is to be done, until something changes that concerns it; see rests
 }
 
 // listed reports whether the claim is in this node's record.

@@ -82,6 +82,7 @@ func (p *proc) config() election.Config {
 		c.Lock = p.lock
 	}
 	c.SetGate(p.thaw)
+	c.SetMissed(func(claim string) { p.w.t.Errorf("%s left %s alone, and should not have", p.name, claim) })
 	return c
 }
 
