@@ -167,9 +167,9 @@ func (a *Allocator) leaveLocked(r *record, h *hold) {
 	addr := h.addr
 	if !addr.IsUnspecified() {
 		s := a.space(addr)
-		s.leave(r, h)
+		free := s.leave(r, h)
 		lighter := ""
-		if !s.holds(addr, r.namespace, nil) {
+		if free || !s.holds(addr, r.namespace, nil) {
 			lighter = r.namespace
 			if a.held[lighter]--; a.held[lighter] == 0 {
 				delete(a.held, lighter)

@@ -91,9 +91,7 @@ func (a *Allocator) assignedLocked(r *record, h *hold) Assigned {
 	if p := a.poolLocked(r, h.addr); p != nil {
 		out.Pool, out.Used, out.Size = p.name, CountOf(uint64(p.used)), p.size()
 	}
-	if at := a.space(h.addr).slots.at(number(h.addr)); at != nil {
-		out.Shared = len(at.holders) > 1
-	}
+	out.Shared = h.at != nil && len(h.at.holders) > 1
 	return out
 }
 

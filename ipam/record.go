@@ -31,6 +31,7 @@ func (r *record) newSlot() *slot {
 // hold is an address that a Service has; the address is in use as long as it is given or shown.
 type hold struct {
 	addr  netip.Addr
+	at    *slot  // of addr; nil for DHCP, and until the space knows of it
 	ports []Port // what it claims of the address, with shares: see space
 
 	given bool // by Ensure, or before Replay

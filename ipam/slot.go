@@ -7,6 +7,7 @@ import (
 
 // slot is an address in use.
 type slot struct {
+	block    *slotBlock
 	holders  []*record
 	ports    map[Port]int // how many holders use each; nil unless some Services may share
 	private  int32        // holders that keep the address to themselves
@@ -16,7 +17,7 @@ type slot struct {
 	room     [1]*record // for holders while there is one
 }
 
-// enter makes r, which must not be one, a holder of h's address.
+// enter makes r, which must not be one, a holder of h's address, and h know the slot.
 func (s *space) enter(r *record, h *hold, excluded bool) {
 	x := number(h.addr)
 	at := s.slots.at(x)
@@ -31,20 +32,20 @@ func (s *space) enter(r *record, h *hold, excluded bool) {
 		s.each(x, func(p *pool) { p.shared++ })
 	}
 	at.holders = append(at.holders, r)
+	h.at = at
 	s.claim(x, at, h)
 	s.settle(x, at)
 }
 
 // leave ends enter; true if the address is free now.
 func (s *space) leave(r *record, h *hold) bool {
-	x := number(h.addr)
-	at := s.slots.at(x)
+	x, at := number(h.addr), h.at
 	s.unclaim(x, at, h)
 	at.holders = slices.Delete(at.holders, slices.Index(at.holders, r), slices.Index(at.holders, r)+1)
 	s.settle(x, at)
 	switch len(at.holders) {
 	case 0:
-		s.slots.delete(x)
+		s.slots.delete(x, at)
 		r.lent = r.lent && at != &r.slot
 		s.each(x, func(p *pool) {
 			p.used--
@@ -61,8 +62,7 @@ func (s *space) leave(r *record, h *hold) bool {
 
 // restate changes what h, whose record is a holder, claims of its address.
 func (s *space) restate(h *hold, ports []Port, shares bool) {
-	x := number(h.addr)
-	at := s.slots.at(x)
+	x, at := number(h.addr), h.at
 	before := *h
 	h.ports, h.shares = ports, shares
 	s.unclaim(x, at, &before)
