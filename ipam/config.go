@@ -124,8 +124,8 @@ func (p Pool) Elements(precedence Precedence) []Element {
 	return slices.Concat(p.CIDR, p.Range)
 }
 
-// KeepGood returns c in which every key with a wrong value says what it said in previous. Where previous had no such key, what is right
-// of the value stays in force. Of the exclusions, those of both stay.
+// KeepGood returns c in which every key with a wrong value says what it said in previous; of a pool, both keys do. Where previous had no
+// such key, or pool, what is right of the value stays in force. Of the exclusions, those of both stay.
 func (c Config) KeepGood(previous Config) Config {
 	if len(c.broken) == 0 {
 		return c
@@ -133,6 +133,13 @@ func (c Config) KeepGood(previous Config) Config {
 	old := previous.Data()
 	data := c.Data()
 	for key := range c.broken {
+		if prefix, name := split(key); prefix == prefixCIDR || prefix == prefixRange {
+			if _, had := previous.Pool(name); had {
+				restore(data, old, prefixCIDR+name)
+				restore(data, old, prefixRange+name)
+			}
+			continue
+		}
 		switch value, ok := old[key]; {
 		case !ok:
 		case key == keyExclude && data[key] != "":
@@ -144,6 +151,14 @@ func (c Config) KeepGood(previous Config) Config {
 	kept, _ := Parse(data)
 	kept.broken = c.broken
 	return kept
+}
+
+// restore makes key in data what it is in old, or not there.
+func restore(data, old map[string]string, key string) {
+	delete(data, key)
+	if value, ok := old[key]; ok {
+		data[key] = value
+	}
 }
 
 // Broken returns the keys that had a wrong value, sorted.

@@ -155,6 +155,16 @@ func TestStoriesOfLife(t *testing.T) {
 			ask shop/b         : 10.1.0.2@shop
 			pools cidr-global=10.0.0.0/30 cidr-shop=10.1.9.0/30 : outside shop/a=10.1.0.1 outside shop/b=10.1.0.2
 			ask shop/c         : 10.1.9.1@shop`,
+		"a wrong line keeps its pool whole": `
+			pools cidr-shop=10.1.0.0/30
+			pools range-shop=10.1.0.9-10.1.0.1 : wrong range-shop
+			ask shop/a         : 10.1.0.1@shop
+			pools range-shop=10.2.0.1-10.2.0.9 cidr-shop=10.3.0.0/99 : wrong cidr-shop
+			ask shop/b         : 10.1.0.2@shop
+			pools range-shop=10.2.0.1-10.2.0.9 : outside shop/a=10.1.0.1 outside shop/b=10.1.0.2
+			ask shop/c         : 10.2.0.1@shop
+			pools range-shop=10.2.0.1-10.2.0.9 cidr-shop=10.3.0.0/99 : wrong cidr-shop
+			ask shop/d         : 10.2.0.2@shop`,
 		"a wrong line without a good version": `
 			pools cidr-global=10.0.0.0/30 cidr-shop=10.1.0.0/99,10.1.0.0/30 cidr-blog=10.1.0.0.0 : wrong cidr-blog wrong cidr-shop
 			ask shop/a         : 10.1.0.1@shop
