@@ -65,6 +65,7 @@ func CloudControllerManager(c CCM) ([]byte, error) {
 		}),
 		binding(ccmServiceAccount, c.Namespace, ccmServiceAccount, "Role", subject),
 	}
+	objects = append(objects, clusterInfoRole(subject)...)
 	objects = append(objects, c.secretRoles(subject)...)
 	if !c.vendor() {
 		objects = append(objects, c.configRole(subject)...)
@@ -114,6 +115,15 @@ func (c CCM) configRole(subject rbacv1.Subject) []any {
 	return []any{
 		role(name, c.ConfigMapNamespace, []rbacv1.PolicyRule{pools}),
 		binding(name, c.ConfigMapNamespace, name, "Role", subject),
+	}
+}
+
+// clusterInfoRole lets the address of the control plane be known where kubeadm made the cluster: no Service may have it.
+func clusterInfoRole(subject rbacv1.Subject) []any {
+	name := ccmServiceAccount + "-cluster-info"
+	return []any{
+		role(name, metav1.NamespacePublic, []rbacv1.PolicyRule{named(rule("", "configmaps", "get"), "cluster-info")}),
+		binding(name, metav1.NamespacePublic, name, "Role", subject),
 	}
 }
 

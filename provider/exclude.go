@@ -2,17 +2,27 @@ package provider
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"daymark/annotations"
 	"daymark/ipam"
 )
+
+// controlPlaneVIP is whose such an address is.
+const controlPlaneVIP = "control-plane VIP"
 
 // exclusions returns what no Service may have, sorted.
 func (p *Pools) exclusions() []ipam.Exclusion { return Exclusions(p.Nodes, p.ServiceCIDRs, p.Exclude) }
@@ -49,7 +59,7 @@ func NodeExclusions(node *corev1.Node) []ipam.Exclusion {
 	}
 	for text := range strings.SplitSeq(node.Labels[annotations.HasIPLabel], ",") {
 		if addr, err := netip.ParseAddr(text); err == nil {
-			out = append(out, Exclusion(addr, "control-plane VIP"))
+			out = append(out, Exclusion(addr, controlPlaneVIP))
 		}
 	}
 	return out
@@ -64,6 +74,40 @@ func ServiceCIDRExclusions(cidr *networkingv1.ServiceCIDR) []ipam.Exclusion {
 		}
 	}
 	return out
+}
+
+// ControlPlaneExclusions returns the address of the control plane that kubeadm publishes in ConfigMap kube-public/cluster-info, if there is one, it is an
+// address and not a name, and client may read it.
+func ControlPlaneExclusions(ctx context.Context, client kubernetes.Interface) ([]ipam.Exclusion, error) {
+	info, err := client.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading ConfigMap %s/cluster-info: %w", metav1.NamespacePublic, err)
+	}
+	kubeconfig, err := clientcmd.Load([]byte(info.Data["kubeconfig"]))
+	if err != nil {
+		return nil, nil // it isn't kubeadm's
+	}
+	var out []ipam.Exclusion
+	for _, cluster := range kubeconfig.Clusters {
+		out = append(out, ServerExclusions(cluster.Server, controlPlaneVIP)...)
+	}
+	return out, nil
+}
+
+// ServerExclusions excludes the host of a URL, when it is an address.
+func ServerExclusions(server, what string) []ipam.Exclusion {
+	u, err := url.Parse(server)
+	if err != nil {
+		return nil
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return nil
+	}
+	return []ipam.Exclusion{Exclusion(addr, what)}
 }
 
 // Exclusion excludes one address.

@@ -78,5 +78,6 @@ func lookAtExclusions(ctx context.Context, client kubernetes.Interface) ([]ipam.
 			out = append(out, ServiceCIDRExclusions(&cidrs.Items[i])...)
 		}
 	}
-	return out, nil
+	controlPlane, err := ControlPlaneExclusions(ctx, client)
+	return append(out, controlPlane...), err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"net/url"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -65,9 +63,14 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	if err != nil {
 		return err
 	}
+	exclude, err := provider.ControlPlaneExclusions(ctx, c.VersionedClient)
+	if err != nil {
+		return err
+	}
+	exclude = append(exclude, provider.ServerExclusions(c.Kubeconfig.Host, "API server")...)
 	var source provider.Source
 	if w.metal != nil {
-		none := exclusions{read: func() []ipam.Exclusion { return provider.Exclusions(nodes, serviceCIDRs, apiServer(c.Kubeconfig)) }}
+		none := exclusions{read: func() []ipam.Exclusion { return provider.Exclusions(nodes, serviceCIDRs, exclude) }}
 		o := equinix.EIPOptions{Excluded: none.find, Log: log}
 		if w.fence != nil {
 			o.May = w.fence.Open
@@ -78,7 +81,7 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	} else {
 		source = provider.NewPools(provider.PoolsOptions{
 			Client: client, Namespace: w.settings.Namespace, Name: w.settings.ConfigMap,
-			Nodes: nodes, ServiceCIDRs: serviceCIDRs, Exclude: apiServer(c.Kubeconfig),
+			Nodes: nodes, ServiceCIDRs: serviceCIDRs, Exclude: exclude,
 			Services: corelisters.NewServiceLister(services.GetIndexer()),
 			Events:   recorder, Metrics: provider.NewPoolMetrics(legacyregistry.Registerer()), Log: log,
 		})
@@ -142,17 +145,4 @@ func serviceCIDRs(ctx context.Context, c *config.CompletedConfig, log *slog.Logg
 		return nil, fmt.Errorf("reading ServiceCIDRs: %w", err)
 	}
 	return c.SharedInformers.Networking().V1().ServiceCIDRs().Informer(), nil
-}
-
-// apiServer returns the address by which we reach the API server, when it is one: often the control plane's VIP.
-func apiServer(kubeconfig *rest.Config) []ipam.Exclusion {
-	u, err := url.Parse(kubeconfig.Host)
-	if err != nil {
-		return nil
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return nil
-	}
-	return []ipam.Exclusion{provider.Exclusion(addr, "API server")}
 }
