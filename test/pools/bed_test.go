@@ -81,16 +81,27 @@ func newBed(t testing.TB) *bed {
 	return b
 }
 
+// command is a ccm with short lease times.
+func (b *bed) command(kubeconfig string, args ...string) []string {
+	return append([]string{
+		b.program, "--kubeconfig=" + kubeconfig, "--secure-port=0",
+		"--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=500ms",
+	}, args...)
+}
+
 // start starts a ccm with short lease times.
 func (b *bed) start(t testing.TB, kubeconfig string, args ...string) *netns.Command {
 	t.Helper()
-	c := b.here.Command(append([]string{
-		b.program, "--kubeconfig=" + kubeconfig, "--secure-port=0",
-		"--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=500ms",
-	}, args...)...)
+	c := b.here.Command(b.command(kubeconfig, args...)...)
 	require.NoError(t, c.Start())
 	t.Cleanup(func() { _ = c.Kill() })
 	return c
+}
+
+// alone starts a ccm whose lease lasts however busy the machine is, for stories in which nobody else wants it.
+func (b *bed) alone(t testing.TB, kubeconfig string, args ...string) {
+	t.Helper()
+	b.start(t, kubeconfig, append([]string{"--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=50s"}, args...)...)
 }
 
 // pools writes the ConfigMap.

@@ -20,7 +20,7 @@ func has(text string) func(*corev1.Service) bool {
 func TestLife(t *testing.T) {
 	b := newBed(t)
 	b.pools(t, map[string]string{"cidr-global": "198.18.0.0/29", "cidr-shop": "198.18.1.1/32", "interface-shop": "eth7"})
-	b.start(t, b.Kubeconfig)
+	b.alone(t, b.Kubeconfig)
 	b.namespace(t, "shop")
 	services := b.client.CoreV1().Services("default")
 	shop := b.client.CoreV1().Services("shop")

@@ -36,10 +36,14 @@ func TestRules(t *testing.T) {
 		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "198.18.4.5"}},
 	}}
 	require.Value(b.client.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}))(t)
+	info := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster-info"}, Data: map[string]string{
+		"kubeconfig": "apiVersion: v1\nkind: Config\nclusters: [{name: '', cluster: {server: 'https://198.18.4.7:6443'}}]\n",
+	}}
+	require.Value(b.client.CoreV1().ConfigMaps("kube-public").Create(t.Context(), info, metav1.CreateOptions{}))(t)
 	for _, namespace := range []string{"dual", "low", "quota", "share", "asks", "shrink", "life", "lines", "none"} {
 		b.namespace(t, namespace)
 	}
-	b.start(t, kubeconfig, "--secure-port=10258", "--bind-address=127.0.0.1",
+	b.alone(t, kubeconfig, "--secure-port=10258", "--bind-address=127.0.0.1",
 		"--authentication-kubeconfig="+kubeconfig, "--authorization-kubeconfig="+kubeconfig)
 	for _, story := range []struct {
 		name string
@@ -170,6 +174,7 @@ func refusals(t *testing.T, b *bed) {
 		"node":      {"198.18.4.5", "198.18.4.5 is excluded: node one"},
 		"key":       {"198.18.4.6", "198.18.4.6 is excluded: key exclude"},
 		"services":  {"198.19.0.3", "198.19.0.3 is excluded: Service CIDR kubernetes"},
+		"control":   {"198.18.4.7", "198.18.4.7 is excluded: control-plane VIP"},
 		"taken":     {"198.18.4.1", "198.18.4.1 is taken by asks/first"},
 		"broken":    {"198.18.4.300", `annotation kube-vip.io/loadbalancerIPs="198.18.4.300"`},
 		"one-wrong": {"198.18.4.2,192.0.2.7", "192.0.2.7 is not in pool asks"},

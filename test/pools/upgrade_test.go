@@ -34,7 +34,7 @@ func TestUpgrade(t *testing.T) {
 		s.Spec.LoadBalancerClass = &class
 	}), metav1.CreateOptions{}))(t)
 
-	b.start(t, b.oldRole(t))
+	b.alone(t, b.oldRole(t))
 	t.Run("addresses in use are nobody else's", func(t *testing.T) {
 		require.Value(services.Create(ctx, service("new"), metav1.CreateOptions{}))(t)
 		b.await(t, "default", "new", has("198.18.0.4"))
