@@ -97,6 +97,25 @@ func TestAdmission(t *testing.T) {
 			t.Error("it moved")
 		}
 	})
+	t.Run("what becomes a load balancer is judged", func(t *testing.T) {
+		plain := service("plain", clusterIP, annotate(annotations.LoadBalancerIPs, "192.0.2.3"))
+		svc := require.Value(tenant.CoreV1().Services("shop").Create(t.Context(), plain, metav1.CreateOptions{}))(t)
+		svc.Spec.Type = corev1.ServiceTypeLoadBalancer
+		if _, err := tenant.CoreV1().Services("shop").Update(t.Context(), svc, metav1.UpdateOptions{}); err == nil || !strings.Contains(err.Error(), "192.0.2.3") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("the ccm writes what tenants may not, and they go on editing", func(t *testing.T) {
+		b.edit(t, map[string]string{"interface-shop": "eth7"})
+		b.alone(t, b.manifest(t))
+		require.Value(tenant.CoreV1().Services("shop").Create(t.Context(), service("served"), metav1.CreateOptions{}))(t)
+		svc := b.await(t, "shop", "served", has("198.18.1.1"))
+		if link := svc.Annotations[annotations.ServiceInterface]; link != "eth7" {
+			t.Errorf("on link %q", link)
+		}
+		svc.Spec.Ports[0].Port = 81
+		require.Value(tenant.CoreV1().Services("shop").Update(t.Context(), svc, metav1.UpdateOptions{}))(t)
+	})
 	t.Run("who is allowed more", func(t *testing.T) {
 		b.allow(t, "shop", rbacv1.PolicyRule{APIGroups: []string{"kube-vip.io"}, Resources: []string{"addresses"}, Verbs: []string{"request"}})
 		b.allow(t, "shop", rbacv1.PolicyRule{APIGroups: []string{"kube-vip.io"}, Resources: []string{"hostannotations"}, Verbs: []string{"set"}})
