@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"daymark/test/controlplane"
 	"daymark/test/netns"
 	"daymark/test/stage"
@@ -40,9 +38,7 @@ func (p *play) stopHolder(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := stage.Outage(ctx, netns.Probe{From: p.client, Network: "tcp", To: netip.AddrPortFrom(p.vip, echoPort)},
-		func() error { return p.agents[before.Name()].Stop(ctx) },
-		func(r netns.Reached) bool { return r.By != before.Name() })
+	out, err := p.cluster.Outage(ctx, before, func() error { return p.cluster.StopAgent(ctx, before) })
 	if err != nil {
 		return "", err
 	}
@@ -54,11 +50,11 @@ func (p *play) stopHolder(ctx context.Context) (string, error) {
 		return "", err
 	}
 	p.Row("VIP's holder stopped (SIGTERM), client unanswered for", stage.Millis(out.Longest))
-	if err := p.readNodes(ctx); err != nil {
+	if _, err := p.cluster.CountNodes(ctx); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s went from %s to %s; the client was unanswered for %s (%d questions lost of %d)",
-		joinAddrs(p.vips()), before.Name(), after.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), p.startAgent(ctx, before)
+		joinAddrs(p.vips()), before.Name(), after.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), p.cluster.StartAgent(ctx, before)
 }
 
 // cutHolder takes the cable out of the node that holds the Service of namespace default.
@@ -83,7 +79,7 @@ func (p *play) cutHolder(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := p.readNodes(ctx); err != nil {
+	if _, err := p.cluster.CountNodes(ctx); err != nil {
 		return "", err
 	}
 	after, err := p.holder(addr)
@@ -98,13 +94,4 @@ func (p *play) cutHolder(ctx context.Context) (string, error) {
 	p.Row("Service's holder cut off, client unanswered for", stage.Millis(out.Longest))
 	return fmt.Sprintf("%s went from %s to %s; the client was unanswered for %s (%d questions lost of %d)",
 		s.text(), before.Name(), after.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), before.Mend()
-}
-
-// readNodes is what anybody with a kubectl would do next.
-func (p *play) readNodes(ctx context.Context) error {
-	_, err := p.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("listing nodes through the VIP: %w", err)
-	}
-	return nil
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"net/netip"
 
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-
 	"daymark/test/controlplane"
 	"daymark/test/netns"
 	"daymark/test/stage"
@@ -18,13 +15,9 @@ type play struct {
 
 	lan     *netns.LAN
 	client  *netns.Host
-	cluster *controlplane.Cluster
+	cluster *stage.Cluster
 	vip     netip.Addr
-	vip6    netip.Addr                // the same in IPv6
-	agents  map[string]*netns.Command // by node
-
-	admin *rest.Config // through the VIP, from the client
-	kube  *kubernetes.Clientset
+	vip6    netip.Addr // the same in IPv6
 }
 
 // run plays every step; a step that fails ends the play.
@@ -68,9 +61,7 @@ func (p *play) prepare() error {
 		return err
 	}
 	p.vip, p.vip6 = p.lan.Addr(100), p.lan.Addr6(100)
-	p.agents = map[string]*netns.Command{}
-	p.cluster, err = controlplane.New(p.Lab, controlplane.Config{
-		Programs: p.Set, Endpoint: p.vip, Names: []string{"127.0.0.1", p.vip6.String()},
-	})
+	p.cluster, err = p.NewCluster(p.client, controlplane.Config{Endpoint: p.vip, Names: []string{"127.0.0.1", p.vip6.String()}},
+		"--arp", "--services", "--servicesElection", "--interface", "eth0", "--address", joinAddrs(p.vips()))
 	return err
 }

@@ -23,41 +23,21 @@ const (
 	globalPool = "198.18.0.224/29,fd00:18::6:0/112"
 )
 
-// ccmAccount is the ServiceAccount that `ccm manifest` makes.
-const ccmAccount = "kube-vip-cloud-controller"
-
 // startCCM applies what `ccm manifest` prints, writes the pools, and runs the program with the rights of its ServiceAccount.
 func (p *play) startCCM(ctx context.Context) (string, error) {
 	n := p.cluster.Node("node-1")
-	manifest, err := n.Run(ctx, p.Product.CCM, "manifest")
-	if err != nil {
-		return "", err
-	}
-	if err := controlplane.Apply(ctx, p.admin, manifest); err != nil {
+	if err := p.cluster.ApplyCCM(ctx, n); err != nil {
 		return "", err
 	}
 	shop := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
-	if _, err := p.kube.CoreV1().Namespaces().Create(ctx, shop, metav1.CreateOptions{}); err != nil {
+	if _, err := p.cluster.Kube.CoreV1().Namespaces().Create(ctx, shop, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
 	pools := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kubevip, namespace: kube-system}\ndata: {cidr-shop: \"%s\", cidr-global: \"%s\"}\n", shopPool, globalPool)
-	if err := controlplane.Apply(ctx, p.admin, []byte(pools)); err != nil {
+	if err := controlplane.Apply(ctx, p.cluster.API, []byte(pools)); err != nil {
 		return "", err
 	}
-	id, err := controlplane.ServiceAccount(ctx, p.kube, "kube-system", ccmAccount)
-	if err != nil {
-		return "", err
-	}
-	conf, err := p.cluster.Kubeconfig(p.vip, id)
-	if err != nil {
-		return "", err
-	}
-	const path = "/etc/kubernetes/ccm.conf"
-	if err := n.WriteFile(path, conf); err != nil {
-		return "", err
-	}
-	ccm := n.Command(p.Product.CCM, "--kubeconfig="+path, "--leader-elect=true")
-	return fmt.Sprintf("pool shop %s, pool global %s", shopPool, globalPool), ccm.Start()
+	return fmt.Sprintf("pool shop %s, pool global %s", shopPool, globalPool), p.cluster.StartCCM(ctx, n, p.vip, "--leader-elect=true")
 }
 
 // service is one that the demo made.
@@ -106,12 +86,12 @@ func (p *play) services(ctx context.Context) (string, error) {
 func (p *play) createService(ctx context.Context, namespace, name string) error {
 	both := corev1.IPFamilyPolicyRequireDualStack
 	nodes := []*controlplane.Node{p.cluster.Node("node-2"), p.cluster.Node("node-3")}
-	return stage.CreateService(ctx, p.kube, namespace, name, nodes, func(s *corev1.Service) { s.Spec.IPFamilyPolicy = &both })
+	return stage.CreateService(ctx, p.cluster.Kube, namespace, name, nodes, func(s *corev1.Service) { s.Spec.IPFamilyPolicy = &both })
 }
 
 // held waits until a node says in the Service's status that it holds the addresses.
 func (p *play) held(ctx context.Context, namespace, name string) (service, error) {
-	got, err := controlplane.Await(ctx, p.kube.CoreV1().Services(namespace), name, func(s *corev1.Service) bool {
+	got, err := controlplane.Await(ctx, p.cluster.Kube.CoreV1().Services(namespace), name, func(s *corev1.Service) bool {
 		return len(s.Status.LoadBalancer.Ingress) == 2 && s.Annotations[annotations.VIPHost] != ""
 	})
 	if err != nil {
@@ -148,7 +128,7 @@ func (p *play) deleteService(ctx context.Context) (string, error) {
 		return "", err
 	}
 	began := time.Now()
-	if err := p.kube.CoreV1().Services("shop").Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
+	if err := p.cluster.Kube.CoreV1().Services("shop").Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
 		return "", err
 	}
 	for _, n := range p.cluster.Nodes() {
@@ -159,7 +139,7 @@ func (p *play) deleteService(ctx context.Context) (string, error) {
 		}
 	}
 	gone := time.Since(began)
-	if err := controlplane.AwaitGone(ctx, p.kube.CoreV1().Services("shop"), s.name); err != nil {
+	if err := controlplane.AwaitGone(ctx, p.cluster.Kube.CoreV1().Services("shop"), s.name); err != nil {
 		return "", err
 	}
 	if err := p.createService(ctx, "shop", "next"); err != nil {

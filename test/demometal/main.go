@@ -11,19 +11,14 @@ import (
 	"net/netip"
 	"os"
 
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-
-	"daymark/test/controlplane"
 	"daymark/test/metal"
-	"daymark/test/netns"
 	"daymark/test/router"
 	"daymark/test/stage"
 )
 
 func main() {
 	os.Exit(stage.Main("demo-metal", func(ctx context.Context, s *stage.Stage) error {
-		p := &play{Stage: s, agents: map[string]*netns.Command{}}
+		p := &play{Stage: s}
 		return p.run(ctx)
 	}, needFRR))
 }
@@ -41,12 +36,8 @@ type play struct {
 
 	net     *metal.Network
 	routers [2]*router.FRR
-	cluster *controlplane.Cluster
+	cluster *stage.Cluster
 	eip     netip.Addr
-	agents  map[string]*netns.Command // of the control plane, by node
-
-	admin *rest.Config // through the control plane's address, from the client
-	kube  *kubernetes.Clientset
 }
 
 func (p *play) run(ctx context.Context) error {

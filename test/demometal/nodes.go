@@ -2,30 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-
+	"daymark/annotations"
 	"daymark/test/controlplane"
 	"daymark/test/metal"
-	"daymark/test/netns"
 	"daymark/test/router"
 	"daymark/test/stage"
 )
 
-const (
-	// agentConf is the agents' kubeconfig on a node: the identity of their ServiceAccount, with exactly the generated rights.
-	agentConf = "/etc/kubernetes/kube-vip.conf"
-	// cloudConf is the file with the API's token.
-	cloudConf = "/etc/kubernetes/metal.json"
-	// echoPort is where each node answers with its own name, so that a client sees who is behind the address.
-	echoPort = 7
-)
+// cloudConf is the file with the API's token.
+const cloudConf = "/etc/kubernetes/metal.json"
 
 var nodeNames = []string{"node-1", "node-2", "node-3"}
 
@@ -38,7 +27,8 @@ func (p *play) vendor(ctx context.Context) (string, error) {
 	if p.eip, err = p.net.Reserve(metal.ControlPlaneTag); err != nil {
 		return "", err
 	}
-	p.cluster, err = controlplane.New(p.Lab, controlplane.Config{Programs: p.Set, Endpoint: p.eip})
+	p.cluster, err = p.NewCluster(p.net.Client, controlplane.Config{Endpoint: p.eip},
+		"--metal", "--provider-config", cloudConf, "--address", p.eip.String())
 	if err != nil {
 		return "", err
 	}
@@ -82,30 +72,15 @@ router bgp %[1]d
  exit-address-family
 `
 
-// firstNode plays kubeadm init: the agent is there before anything answers, and finds its API server when that comes.
+// firstNode plays `kubeadm init` and waits for the address.
 func (p *play) firstNode(ctx context.Context) (string, error) {
 	began := time.Now()
 	n, err := p.addNode(nodeNames[0])
 	if err != nil {
 		return "", err
 	}
-	if err := p.startAgent(ctx, n); err != nil {
-		return "", err
-	}
-	if err := n.Start(ctx); err != nil {
-		return "", err
-	}
-	served := time.Now()
-	rbac, err := n.Run(ctx, p.Product.VIP, "manifest", "rbac", "--controlplane", "--leaderElection", "--services", "--bgp", "--annotations", "metal.equinix.com",
-		"--address", p.eip.String())
+	served, err := p.cluster.StartFirst(ctx, n, "--leaderElection", "--bgp", "--annotations", annotations.EquinixPrefix, "--address", p.eip.String())
 	if err != nil {
-		return "", err
-	}
-	admin, err := p.cluster.Admin()
-	if err != nil {
-		return "", err
-	}
-	if err := controlplane.Apply(ctx, p.cluster.Config(n.Host, n.Addr(), admin), rbac); err != nil {
 		return "", err
 	}
 	if err := n.WaitAddr(ctx, p.eip); err != nil {
@@ -119,37 +94,13 @@ func (p *play) firstNode(ctx context.Context) (string, error) {
 }
 
 func (p *play) otherNodes(ctx context.Context) (string, error) {
-	for _, name := range nodeNames[1:] {
-		n, err := p.addNode(name)
-		if err != nil {
-			return "", err
-		}
-		if err := errors.Join(n.Start(ctx), n.StartProxy(ctx), p.startAgent(ctx, n)); err != nil {
-			return "", err
-		}
-	}
-	nodes, err := p.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%d nodes, each with etcd, kube-apiserver, kube-proxy and vip", len(nodes.Items)), nil
+	return p.cluster.StartOthers(ctx, p.addNode, nodeNames[1:]...)
 }
 
-// addNode makes a device a node, with the files that kubeadm makes, the agents' kubeconfig and the vendor's file beside them.
+// addNode makes a device a node, whose agent asks the API server on it and has the vendor's file.
 func (p *play) addNode(name string) (*controlplane.Node, error) {
 	host := p.Lab.Host(name)
-	if _, err := host.Echo("tcp", fmt.Sprintf("0.0.0.0:%d", echoPort)); err != nil {
-		return nil, err
-	}
-	n, err := p.cluster.Add(host)
-	if err != nil {
-		return nil, err
-	}
-	agent, err := p.cluster.User("system:serviceaccount:kube-system:kube-vip", "system:serviceaccounts", "system:serviceaccounts:kube-system")
-	if err != nil {
-		return nil, err
-	}
-	conf, err := p.cluster.Kubeconfig(n.Addr(), agent)
+	n, err := p.cluster.Join(host, host.Addr())
 	if err != nil {
 		return nil, err
 	}
@@ -159,18 +110,7 @@ func (p *play) addNode(name string) (*controlplane.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n, errors.Join(n.WriteFile(agentConf, conf), n.WriteFile(cloudConf, cloud))
-}
-
-// startAgent writes the static pod's manifest for the control plane as a user would and starts it.
-func (p *play) startAgent(ctx context.Context, n *controlplane.Node) error {
-	manifest, err := n.Run(ctx, p.Product.VIP, "manifest", "pod", "--controlplane", "--metal", "--leaderElection",
-		"--provider-config", cloudConf, "--address", p.eip.String(), "--k8sConfigPath", agentConf)
-	if err != nil {
-		return err
-	}
-	p.agents[n.Name()], err = n.RunManifest(manifest, controlplane.Run{Program: p.Product.VIP})
-	return err
+	return n, n.WriteFile(cloudConf, cloud)
 }
 
 // assigned returns the node whose device has the address, once that is another than before.
@@ -191,21 +131,7 @@ func (p *play) assigned(ctx context.Context, before *controlplane.Node) (*contro
 
 // readThrough asks as somebody outside the vendor's network would.
 func (p *play) readThrough(ctx context.Context) (string, error) {
-	admin, err := p.cluster.Admin()
-	if err != nil {
-		return "", err
-	}
-	p.admin = p.cluster.Config(p.net.Client, p.eip, admin)
-	if p.kube, err = kubernetes.NewForConfig(p.admin); err != nil {
-		return "", err
-	}
-	healthz, err := stage.Get(ctx, p.admin, "/healthz")
-	return fmt.Sprintf("https://%s:%d/healthz says %s", p.eip, controlplane.APIPort, healthz), err
-}
-
-// echo is the question that nodes answer with their names.
-func (p *play) echo() netns.Probe {
-	return netns.Probe{From: p.net.Client, Network: "tcp", To: netip.AddrPortFrom(p.eip, echoPort)}
+	return p.cluster.Reach(ctx)
 }
 
 // stopHolder stops the agent that holds the control plane's address, gracefully, and starts it again afterwards.
@@ -214,8 +140,7 @@ func (p *play) stopHolder(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := stage.Outage(ctx, p.echo(), func() error { return p.agents[before.Name()].Stop(ctx) },
-		func(r netns.Reached) bool { return r.By != before.Name() })
+	out, err := p.cluster.Outage(ctx, before, func() error { return p.cluster.StopAgent(ctx, before) })
 	if err != nil {
 		return "", err
 	}
@@ -223,18 +148,10 @@ func (p *play) stopHolder(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := p.readNodes(ctx); err != nil {
+	if _, err := p.cluster.CountNodes(ctx); err != nil {
 		return "", err
 	}
 	p.Row("the holder's agent stopped, client unanswered for", stage.Millis(out.Longest))
 	return fmt.Sprintf("the API assigned %s to %s instead of %s; the client was unanswered for %s (%d questions lost of %d)",
-		p.eip, after.Name(), before.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), p.startAgent(ctx, before)
-}
-
-// readNodes is what anybody with a kubectl would do next; a connection to the old holder ends with it.
-func (p *play) readNodes(ctx context.Context) error {
-	if _, err := p.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); err != nil {
-		return fmt.Errorf("listing nodes through the control plane's address: %w", err)
-	}
-	return nil
+		p.eip, after.Name(), before.Name(), stage.Millis(out.Longest), out.Lost, out.Lost+out.Answered), p.cluster.StartAgent(ctx, before)
 }

@@ -22,9 +22,6 @@ import (
 	"daymark/test/stage"
 )
 
-// ccmAccount is the ServiceAccount that `ccm manifest` makes.
-const ccmAccount = "kube-vip-cloud-controller"
-
 // serviceAgents starts a second agent on every node, for Services, before anybody told the Nodes of their peers. That of the last asks the API itself.
 func (p *play) serviceAgents(ctx context.Context) (string, error) {
 	for _, n := range p.cluster.Nodes() {
@@ -33,7 +30,7 @@ func (p *play) serviceAgents(ctx context.Context) (string, error) {
 			from = []string{"--metal", "--provider-config", cloudConf}
 		}
 		manifest, err := n.Run(ctx, append([]string{p.Product.VIP, "manifest", "daemonset", "--services", "--bgp",
-			"--prometheusHTTPServer", ":2113", "--k8sConfigPath", agentConf}, from...)...)
+			"--prometheusHTTPServer", ":2113", "--k8sConfigPath", stage.AgentConf}, from...)...)
 		if err != nil {
 			return "", err
 		}
@@ -93,41 +90,23 @@ func (p *play) startCCM(ctx context.Context) (string, error) {
 	began := time.Now()
 	for _, name := range nodeNames {
 		patch := []byte(`{"spec":{"taints":[{"key":"node.cloudprovider.kubernetes.io/uninitialized","value":"true","effect":"NoSchedule"}]}}`)
-		if _, err := p.kube.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		if _, err := p.cluster.Kube.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 			return "", err
 		}
 	}
-	manifest, err := p.cluster.Node(nodeNames[0]).Run(ctx, p.Product.CCM, "manifest", "--cloud-provider", "equinixmetal",
-		"--cloud-config-secret", "metal-cloud-config")
-	if err != nil {
-		return "", err
-	}
-	if err := controlplane.Apply(ctx, p.admin, manifest); err != nil {
-		return "", err
-	}
-	id, err := controlplane.ServiceAccount(ctx, p.kube, "kube-system", ccmAccount)
-	if err != nil {
+	if err := p.cluster.ApplyCCM(ctx, p.cluster.Node(nodeNames[0]), "--cloud-provider", "equinixmetal", "--cloud-config-secret", "metal-cloud-config"); err != nil {
 		return "", err
 	}
 	for _, name := range nodeNames[1:] {
 		n := p.cluster.Node(name)
-		conf, err := p.cluster.Kubeconfig(n.Addr(), id)
-		if err != nil {
-			return "", err
-		}
-		const path = "/etc/kubernetes/ccm.conf"
-		if err := n.WriteFile(path, conf); err != nil {
-			return "", err
-		}
 		// The agents move the control plane's address here, so its controller is off.
-		ccm := n.Command(p.Product.CCM, "--cloud-provider=equinixmetal", "--cloud-config="+cloudConf, "--kubeconfig="+path, "--controllers=*,-cloud-provider-equinix-metal")
-		if err := ccm.Start(); err != nil {
+		if err := p.cluster.StartCCM(ctx, n, n.Addr(), "--cloud-provider=equinixmetal", "--cloud-config="+cloudConf, "--controllers=*,-cloud-provider-equinix-metal"); err != nil {
 			return "", err
 		}
 	}
 	var lines []string
 	for _, name := range nodeNames {
-		node, err := controlplane.Await(ctx, p.kube.CoreV1().Nodes(), name, func(n *corev1.Node) bool {
+		node, err := controlplane.Await(ctx, p.cluster.Kube.CoreV1().Nodes(), name, func(n *corev1.Node) bool {
 			set, err := annotations.ParseNodeBGP(annotations.EquinixPrefix, n.Annotations)
 			return err == nil && len(set.Peers) == 2 && n.Spec.ProviderID != ""
 		})
@@ -185,7 +164,7 @@ func (p *play) services(ctx context.Context) (string, error) {
 	var lines []string
 	for _, name := range []string{"web", "shop"} {
 		created := time.Now()
-		if err := stage.CreateService(ctx, p.kube, "default", name, nodes, nil); err != nil {
+		if err := stage.CreateService(ctx, p.cluster.Kube, "default", name, nodes, nil); err != nil {
 			return "", err
 		}
 		addr, err := p.address(ctx, name)
@@ -206,7 +185,7 @@ func (p *play) services(ctx context.Context) (string, error) {
 }
 
 func (p *play) address(ctx context.Context, name string) (netip.Addr, error) {
-	got, err := controlplane.Await(ctx, p.kube.CoreV1().Services("default"), name, func(s *corev1.Service) bool {
+	got, err := controlplane.Await(ctx, p.cluster.Kube.CoreV1().Services("default"), name, func(s *corev1.Service) bool {
 		return len(s.Status.LoadBalancer.Ingress) == 1
 	})
 	if err != nil {
@@ -228,7 +207,7 @@ func (p *play) holderDies(ctx context.Context) (string, error) {
 	service := netns.StartProber(netns.Probe{From: p.net.Client, Network: "http", To: netip.AddrPortFrom(web, 80)})
 	defer service.Stop()
 	began := time.Now()
-	out, err := stage.Outage(ctx, p.echo(), before.PowerOff, func(r netns.Reached) bool { return r.By != before.Name() })
+	out, err := p.cluster.Outage(ctx, before, before.PowerOff)
 	if err != nil {
 		return "", err
 	}
@@ -240,7 +219,7 @@ func (p *play) holderDies(ctx context.Context) (string, error) {
 		return "", err
 	}
 	seen := service.Report(began, time.Now().Add(-time.Second))
-	if err := p.readNodes(ctx); err != nil {
+	if _, err := p.cluster.CountNodes(ctx); err != nil {
 		return "", err
 	}
 	p.Row("the holder died, control plane unanswered for", stage.Seconds(out.Longest))
@@ -258,10 +237,10 @@ func (p *play) deleteService(ctx context.Context) (string, error) {
 	}
 	before := len(p.net.API.Reservations())
 	began := time.Now()
-	if err := p.kube.CoreV1().Services("default").Delete(ctx, "shop", metav1.DeleteOptions{}); err != nil {
+	if err := p.cluster.Kube.CoreV1().Services("default").Delete(ctx, "shop", metav1.DeleteOptions{}); err != nil {
 		return "", err
 	}
-	if err := controlplane.AwaitGone(ctx, p.kube.CoreV1().Services("default"), "shop"); err != nil {
+	if err := controlplane.AwaitGone(ctx, p.cluster.Kube.CoreV1().Services("default"), "shop"); err != nil {
 		return "", err
 	}
 	p.Row("Service deleted, address given back after", stage.Seconds(time.Since(began)))

@@ -1,5 +1,5 @@
 // Package stage is what the demos have in common: they play steps in namespaces of their own, print a line for each and a table of figures at the end,
-// and leave nothing behind but what is in the user's cache folder. What is played is the demo's.
+// and leave nothing behind but what is in the user's cache folder; and they build a cluster with our programs on it. What is played is the demo's.
 package stage
 
 import (
