@@ -3,6 +3,8 @@ package ipam
 import (
 	"fmt"
 	"strings"
+
+	"daymark/internal/typo"
 )
 
 // split returns the prefix and the name that key consists of; "" and "" if it has no known prefix.
@@ -72,7 +74,7 @@ func (p *parser) warnDHCP(key string, list []Element) {
 func nearest(key string) string {
 	best, distance := "", 3
 	try := func(known, candidate string) {
-		if d := editDistance(known, candidate); d < distance {
+		if d := typo.Distance(known, candidate); d < distance {
 			best, distance = known, d
 		}
 	}
@@ -82,7 +84,7 @@ func nearest(key string) string {
 	for _, prefix := range []string{prefixCIDR, prefixRange, prefixShare, prefixInterface, prefixQuota} {
 		for i := range key {
 			if key[i] == '-' || key[i] == '_' {
-				if d := editDistance(prefix, key[:i]+"-"); d < distance {
+				if d := typo.Distance(prefix, key[:i]+"-"); d < distance {
 					best, distance = prefix+key[i+1:], d
 				}
 			}
@@ -92,25 +94,4 @@ func nearest(key string) string {
 		return ""
 	}
 	return fmt.Sprintf(", did you mean %q?", best)
-}
-
-// editDistance is the number of single-byte insertions, deletions and replacements between a and b (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -25,7 +25,7 @@ const module = "daymark"
 // explains them.
 func floors() map[string]int {
 	return map[string]int{
-		"annotations": 1, "internal/vip": 1,
+		"annotations": 1, "internal/typo": 1, "internal/vip": 1,
 		"ipam": 2, "internal/election": 2, "internal/datapath": 2, "internal/l2": 2, "internal/bgp": 2, "internal/route": 2,
 		"internal/wireguard": 2, "internal/balance": 2, "internal/resolve": 2, "internal/upnp": 2,
 		"provider": 3, "provider/equinix": 3, "internal/agent": 3, "manifests": 3,
