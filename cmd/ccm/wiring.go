@@ -45,7 +45,8 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 		return err
 	}
 	events := record.NewBroadcaster(record.WithContext(ctx))
-	events.StartRecordingToSink(&v1core.EventSinkImpl{Interface: c.Client.CoreV1().Events("")})
+	late := provider.NewLateEvents(&v1core.EventSinkImpl{Interface: c.Client.CoreV1().Events("")}, log)
+	events.StartRecordingToSink(late)
 	recorder := events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: provider.FieldManager})
 
 	managers := []string{provider.FieldManager}
@@ -96,6 +97,7 @@ func (w *wiring) start(ctx context.Context, c *config.CompletedConfig, unclassed
 	}
 	controller := provider.New(o)
 	factory.Start(ctx.Done())
+	go late.Run(ctx)
 	synced := []cache.InformerSynced{nodes.HasSynced}
 	if serviceCIDRs != nil {
 		synced = append(synced, serviceCIDRs.HasSynced)
