@@ -74,6 +74,17 @@ func leaseProc(w *world, name string, peers *peers) *proc {
 	})
 }
 
+// holderAndNext returns a, which holds; b has waited for it that long.
+func holderAndNext(w *world, waited time.Duration) *proc {
+	peers := newPeers("a", "b")
+	a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)
+	a.start()
+	time.Sleep(time.Second)
+	b.start()
+	time.Sleep(waited)
+	return a
+}
+
 func leaseElector(w *world, p *proc, peers *peers) *election.Lease {
 	cfg := election.LeaseConfig{Config: p.config(), Name: leaseName, Annotations: map[string]string{"team": "net"}}
 	if peers != nil {
@@ -256,12 +267,7 @@ func TestLease(t *testing.T) {
 	})
 
 	story(t, "a lease is passed without a gap, and the old holder lets go when it hears the new one", func(w *world) {
-		peers := newPeers("a", "b")
-		a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)
-		a.start()
-		time.Sleep(time.Second)
-		b.start()
-		time.Sleep(2 * time.Second)
+		a := holderAndNext(w, 2*time.Second)
 		a.stop()
 		w.await(time.Second, "both answer", func() bool { return slices.Equal(w.holders("cp"), []string{"a*", "b"}) })
 		if got := time.Until(a.held()[0].Until); got > 2*time.Second || got < 1900*time.Millisecond {
@@ -286,12 +292,7 @@ func TestLease(t *testing.T) {
 	})
 
 	story(t, "a lease is passed only when nothing is announced any more", func(w *world) {
-		peers := newPeers("a", "b")
-		a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)
-		a.start()
-		time.Sleep(time.Second)
-		b.start()
-		time.Sleep(2 * time.Second)
+		a := holderAndNext(w, 2*time.Second)
 		w.hook(func(p *proc, rights []election.Right) error {
 			if p == a {
 				time.Sleep(300 * time.Millisecond)
@@ -305,12 +306,7 @@ func TestLease(t *testing.T) {
 	})
 
 	story(t, "a successor that is not heard is trusted after a second", func(w *world) {
-		peers := newPeers("a", "b")
-		a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)
-		a.start()
-		time.Sleep(time.Second)
-		b.start()
-		time.Sleep(2 * time.Second)
+		a := holderAndNext(w, 2*time.Second)
 		began := time.Now()
 		a.shutdown()
 		if took := time.Since(began); took < 990*time.Millisecond || took > 1050*time.Millisecond {
@@ -349,12 +345,7 @@ func TestLease(t *testing.T) {
 	})
 
 	story(t, "lost answers to the passing write do no harm", func(w *world) {
-		peers := newPeers("a", "b")
-		a, b := leaseProc(w, "a", peers), leaseProc(w, "b", peers)
-		a.start()
-		time.Sleep(time.Second)
-		b.start()
-		time.Sleep(2500 * time.Millisecond)
+		a := holderAndNext(w, 2500*time.Millisecond)
 		a.path.loseAnswers(1)
 		a.shutdown()
 		if !slices.Equal(w.holders("cp"), []string{"b"}) || w.longest("cp") > 0 {

@@ -35,6 +35,16 @@ func members(w *world, names ...string) []*proc {
 	return out
 }
 
+// started makes members that want the same, and runs them.
+func started(w *world, all []election.Claim, names ...string) []*proc {
+	ps := members(w, names...)
+	for _, p := range ps {
+		p.elector.Set(all)
+		p.start()
+	}
+	return ps
+}
+
 // allHeld reports whether each of claims is held by exactly one of the processes.
 func (w *world) allHeld(claims []election.Claim) bool {
 	w.mu.Lock()
@@ -156,11 +166,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a node that leaves hands everything over without a gap", func(w *world) {
 		all := claims(300)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		before := w.placed()
 		began := time.Now()
@@ -178,11 +184,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a node that yields hands over, and takes back when it resumes", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		before := w.placed()
 		ps[0].elector.Yield()
@@ -206,11 +208,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a killed node's claims are taken over when its lease has run out", func(w *world) {
 		all := claims(90)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10*time.Second + 800*time.Millisecond)
 		before := w.placed()
 		ps[2].kill()
@@ -300,11 +298,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a restarted process keeps what its predecessor on the same host held", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		before := w.placed()
 		ps[0].kill()
@@ -328,11 +322,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a process that is started again after others took over leaves them alone until it knows what it wants", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		before := w.placed()
 		ps[0].kill()
@@ -353,11 +343,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a node that was cut off comes back without a gap, whatever of what it wrote arrives late", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		before := w.placed()
 		for cut := 6 * time.Second; cut < 9*time.Second; cut += 130 * time.Millisecond {
@@ -381,11 +367,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a stalled watch makes nobody look dead", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		before := w.placed()
 		ps[0].path.stall()
@@ -400,11 +382,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "a member lease that is deleted by hand ends no right", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10*time.Second + 500*time.Millisecond)
 		before := w.placed()
 		w.api.delete("kube-system", "kube-vip-member-services-a")
@@ -420,11 +398,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "what Apply has not taken away yet stays listed", func(w *world) {
 		all := claims(30)
-		ps := members(w, "a", "b")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b")
 		time.Sleep(10 * time.Second)
 		w.hook(func(p *proc, rights []election.Right) error {
 			if p == ps[0] && len(rights) < 5 {
@@ -483,11 +457,7 @@ func TestMembers(t *testing.T) {
 
 	story(t, "when the API server comes back work goes on", func(w *world) {
 		all := claims(60)
-		ps := members(w, "a", "b", "c")
-		for _, p := range ps {
-			p.elector.Set(all)
-			p.start()
-		}
+		ps := started(w, all, "a", "b", "c")
 		time.Sleep(10 * time.Second)
 		for _, p := range ps {
 			p.path.cut()
