@@ -154,10 +154,12 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	wanted := make(map[vip.Key]bool, len(want))
-	for _, addr := range vip.Union(want) {
+	all := want
+	if !vip.IsSet(want) {
+		all = vip.Union(want)
+	}
+	for _, addr := range all {
 		key := addr.Key()
-		wanted[key] = true
 		e, ok := a.entries[key]
 		if !ok {
 			e = &entry{at: -1}
@@ -170,16 +172,27 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 			a.queue.put(e)
 		}
 	}
+	if len(a.entries) > len(all) {
+		a.dropLocked(all)
+	}
+	a.forgetProbesLocked(now)
+	a.metrics.addresses.Set(float64(len(a.entries)))
+	a.poke()
+	return a.arrangePortsLocked()
+}
+
+// dropLocked drops what is not in want.
+func (a *Announcer) dropLocked(want []vip.Address) {
+	wanted := make(map[vip.Key]bool, len(want))
+	for _, addr := range want {
+		wanted[addr.Key()] = true
+	}
 	for key, e := range a.entries {
 		if !wanted[key] {
 			a.queue.remove(e)
 			delete(a.entries, key)
 		}
 	}
-	a.forgetProbesLocked(now)
-	a.metrics.addresses.Set(float64(len(a.entries)))
-	a.poke()
-	return a.arrangePortsLocked()
 }
 
 // arrangePortsLocked opens the ports that are needed and closes the others.

@@ -57,8 +57,9 @@ func (e *entry) next(now time.Time, period time.Duration, epoch time.Time) {
 	}
 }
 
-// tick is what refreshes wait for one another, so that a thousand addresses don't wake the process a thousand times.
-const tick = 50 * time.Millisecond
+// tick is what refreshes wait for one another, so that a thousand addresses don't wake this process, and every other that hears
+// them, a thousand times.
+const tick = 200 * time.Millisecond
 
 // spread returns a tick within the period after now, always at the same place in it for the same address.
 func spread(addr netip.Addr, now time.Time, period time.Duration, epoch time.Time) time.Time {

@@ -66,6 +66,16 @@ func Union(sets ...[]Address) []Address {
 	return out
 }
 
+// IsSet reports whether list is a set already, as [Union] returns one.
+func IsSet(list []Address) bool {
+	for i := 1; i < len(list); i++ {
+		if Compare(list[i-1], list[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func merge(a, b Address) Address {
 	if b.Prefix.Bits() > a.Prefix.Bits() {
 		a.Prefix = b.Prefix

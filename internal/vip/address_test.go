@@ -32,6 +32,19 @@ func TestUnionIsSortedAndWithoutDuplicates(t *testing.T) {
 	}
 }
 
+func TestIsSet(t *testing.T) {
+	a, b := addr("192.0.2.9/32", "eth0"), addr("192.0.2.10/32", "eth0")
+	for want, lists := range map[bool][][]vip.Address{
+		true: {nil, {a}, {a, b}}, false: {{b, a}, {a, a}, {a, b, addr("192.0.2.10/24", "eth0")}},
+	} {
+		for _, list := range lists {
+			if got := vip.IsSet(list); got != want {
+				t.Errorf("%v: got %v", list, got)
+			}
+		}
+	}
+}
+
 func TestUnionTakesTheStrongestRight(t *testing.T) {
 	now := time.Now()
 	a := addr("192.0.2.9/24", "eth0")
