@@ -1,6 +1,10 @@
 package datapath
 
-import "time"
+import (
+	"time"
+
+	"daymark/internal/vip"
+)
 
 // What the tests of this package look at from outside.
 var Lifetime = lifetime
@@ -18,4 +22,17 @@ func ParseAll(b []byte) {
 		_ = parseResult(m.payload, true)
 		b = rest
 	}
+}
+
+// ToldOf changes the kernel to want as Set does, and returns how many notifications k got of that.
+func (k *Kernel) ToldOf(want ...vip.Address) (n int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.setWant(want)
+	ops, _ := k.state.plan(time.Now())
+	if _, err := k.requests.change(ops); err != nil {
+		return 0, err
+	}
+	err = k.notes.drain(func(event) { n++ })
+	return n, err
 }

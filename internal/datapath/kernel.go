@@ -18,7 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,7 +81,6 @@ type Kernel struct {
 func Open(cfg Config) (*Kernel, error) {
 	k := &Kernel{
 		log:      cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
-		metrics:  newMetrics(),
 		repairs:  map[vip.Key]time.Time{},
 		watchers: map[chan struct{}]struct{}{},
 		state: &state{
@@ -87,14 +88,16 @@ func Open(cfg Config) (*Kernel, error) {
 			loopbackScope: uint8(cfg.LoopbackScope),
 			adopt:         cfg.Adopt,
 			written:       map[slot]write{},
+			want:          map[vip.Key]netip.Prefix{},
 		},
 	}
+	k.metrics = newMetrics(k.count)
 	var err error
-	// Listen before reading, so that nothing happens unseen in between.
-	if k.notes, err = openNotifications(); err != nil {
+	if k.requests, err = openRequests(); err != nil {
 		return nil, err
 	}
-	if k.requests, err = openRequests(); err == nil {
+	// Listen before reading, so that nothing happens unseen in between.
+	if k.notes, err = openNotifications(k.requests.port); err == nil {
 		err = k.loadLocked(true)
 	}
 	if err == nil && cfg.Metrics != nil {
@@ -110,7 +113,10 @@ func Open(cfg Config) (*Kernel, error) {
 func (k *Kernel) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err := k.notes.file.Close()
+	var err error
+	if k.notes != nil {
+		err = k.notes.file.Close()
+	}
 	if k.requests != nil {
 		err = errors.Join(err, unix.Close(k.requests.fd))
 		k.requests = nil
@@ -148,6 +154,12 @@ func (k *Kernel) Held() []vip.Address {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.state.held(func(entry) bool { return true })
+}
+
+func (k *Kernel) count() float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return float64(k.state.count())
 }
 
 // Sweep ends the time of grace for what an earlier run left: permanent addresses that nobody wants are removed, now and from
@@ -233,8 +245,8 @@ func (k *Kernel) repair() (time.Duration, error) {
 func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 	failed := map[vip.Key]error{}
 	var refused map[vip.Key]error
-	// A second round is needed where a removal took others with it: an IPv4 address is primary to the later ones of its
-	// subnet, and the kernel removes those too unless promote_secondaries is set.
+	// A second round is needed where there was news meanwhile, or a removal took others with it: an IPv4 address is primary to the
+	// later ones of its subnet, and the kernel removes those too unless promote_secondaries is set.
 	for range 3 {
 		var ops []op
 		ops, refused = k.state.plan(time.Now())
@@ -248,8 +260,10 @@ func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 		if err := k.changeLocked(ops, failed, due != nil); err != nil {
 			return err
 		}
+		if !k.dirty && len(failed) == 0 && !slices.ContainsFunc(ops, func(o op) bool { return o.remove }) {
+			break
+		}
 	}
-	k.metrics.held.Set(float64(k.state.count()))
 	if due != nil {
 		refused = nil // told by the Set that asked for it
 	}

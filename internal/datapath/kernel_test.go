@@ -233,6 +233,20 @@ func TestLostNotificationsAreReadAnew(t *testing.T) {
 	}
 }
 
+func TestWhatTheKernelAnsweredIsNotToldAgain(t *testing.T) {
+	l := link(t, "a0")
+	k := open(t, datapath.Config{})
+	set(t, k, until(addr("198.18.0.1/32", l), 10*time.Second))
+	told := func(what string, want int, set ...vip.Address) {
+		if n, err := k.ToldOf(set...); err != nil || n != want {
+			t.Errorf("%s: told of %d changes, want %d, %v", what, n, want, err)
+		}
+	}
+	told("renewed and added", 0, until(addr("198.18.0.1/32", l), 12*time.Second), until(addr("198.18.0.2/32", l), 12*time.Second))
+	other(t, l, "198.18.0.9/32", 0)
+	told("somebody else's added, and one removed", 2)
+}
+
 func TestLoopback(t *testing.T) {
 	netns.IP(t, "link set lo up")
 	for name, test := range map[string]struct {

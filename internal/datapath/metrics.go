@@ -7,14 +7,15 @@ import (
 )
 
 type metrics struct {
-	held               prometheus.Gauge
+	held               prometheus.GaugeFunc
 	written, removed   prometheus.Counter
 	restored, errors   prometheus.Counter
 	overruns           prometheus.Counter
 	changesByOperation *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+// newMetrics asks held how many addresses there are whenever somebody wants to know.
+func newMetrics(held func() float64) *metrics {
 	changes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "daymark_datapath_changes_total",
 		Help: "Changes of addresses in the kernel: set (added, renewed or altered) and removed.",
@@ -23,10 +24,10 @@ func newMetrics() *metrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	return &metrics{
-		held: prometheus.NewGauge(prometheus.GaugeOpts{
+		held: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "daymark_datapath_addresses",
 			Help: "Addresses in the kernel that are marked as ours.",
-		}),
+		}, held),
 		changesByOperation: changes,
 		written:            changes.WithLabelValues("set"),
 		removed:            changes.WithLabelValues("removed"),

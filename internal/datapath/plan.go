@@ -54,31 +54,34 @@ func lifetime(left time.Duration) uint32 {
 }
 
 // plan returns what turns the kernel's addresses into those wanted, additions and updates before removals, each part in
-// order; and for each wanted address that can't be had the reason. It changes nothing.
+// order; and for each wanted address that can't be had the reason. It changes nothing. The list is good until the next plan.
 func (s *state) plan(now time.Time) (ops []op, refused map[vip.Key]error) {
 	refused = map[vip.Key]error{}
+	ops = s.ops[:0]
 	for _, want := range s.order {
-		o, err := s.planOne(want, now)
-		if err != nil {
+		n := len(ops)
+		var err error
+		if ops, err = s.planOne(ops, want, now); err != nil {
 			refused[want.Key()] = fmt.Errorf("setting %s: %w", want, err)
+			ops = ops[:n]
 		}
-		ops = append(ops, o...)
 	}
-	return append(ops, s.planRemovals(refused)...), refused
+	ops = append(ops, s.planRemovals(refused)...)
+	s.ops = ops
+	return ops, refused
 }
 
-// planOne returns what makes want true: nothing, one step, or two.
-func (s *state) planOne(want vip.Address, now time.Time) ([]op, error) {
+// planOne appends what makes want true to ops: nothing, one step, or two.
+func (s *state) planOne(ops []op, want vip.Address, now time.Time) ([]op, error) {
 	index, ok := s.byName[want.Link]
 	if !ok {
-		return nil, ErrNoLink
+		return ops, ErrNoLink
 	}
 	at := slot{index, want.Prefix.Addr()}
 	add := op{key: want.Key(), entry: s.attributes(want, index), until: want.Until}
 	if !want.Until.IsZero() {
 		add.valid = lifetime(want.Until.Sub(now))
 	}
-	var ops []op
 	for _, e := range s.addrs[at] {
 		same := e.prefix.Bits() == want.Prefix.Bits()
 		switch {
@@ -86,12 +89,12 @@ func (s *state) planOne(want vip.Address, now time.Time) ([]op, error) {
 			// The kernel can't change the prefix length of an IPv6 address in place, and with no prefix route it means nothing.
 			add.prefix = e.prefix
 			if s.right(e, want, now) {
-				return nil, nil
+				return ops, nil
 			}
 		case s.ours(e):
 			// The same IPv4 address with another length is another address to the kernel: it goes when the right one is there.
 		case !s.adoptable(e, want):
-			return nil, fmt.Errorf("%w: %s", ErrForeign, e.prefix)
+			return ops, fmt.Errorf("%w: %s", ErrForeign, e.prefix)
 		case !same:
 			adopt := add
 			adopt.prefix = e.prefix
@@ -99,10 +102,10 @@ func (s *state) planOne(want vip.Address, now time.Time) ([]op, error) {
 		}
 	}
 	if add.valid == 0 || s.written[at].spent(want, now) {
-		return nil, ErrExpired
+		return ops, ErrExpired
 	}
 	if at.addr.Is6() && !s.links[index].Up {
-		return nil, ErrLinkDown
+		return ops, ErrLinkDown
 	}
 	return append(ops, add), nil
 }
@@ -158,7 +161,7 @@ func (s *state) planRemovals(refused map[vip.Key]error) []op {
 		for _, e := range entries {
 			switch {
 			case !s.ours(e), e.unwanted && (!s.swept || !e.permanent()):
-			case keep && (at.addr.Is6() || e.prefix.Bits() == want.Prefix.Bits()):
+			case keep && (at.addr.Is6() || e.prefix.Bits() == want.Bits()):
 			default:
 				ops = append(ops, op{key: key, remove: true, entry: e})
 			}

@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ var errOverrun = errors.New("notifications were lost")
 // requests is a socket on which changes are asked for, many in one system call.
 type requests struct {
 	fd       int
+	port     uint32 // the socket's address, which the kernel names in what it tells of changes that were asked for here
 	seq      uint32
 	extended bool
 	out, in  []byte
@@ -40,6 +42,11 @@ func openRequests() (*requests, error) {
 		return nil, err
 	}
 	r := &requests{fd: fd, in: make([]byte, 64<<10)}
+	if at, err := unix.Getsockname(fd); err == nil {
+		if nl, ok := at.(*unix.SockaddrNetlink); ok {
+			r.port = nl.Pid
+		}
+	}
 	r.extended = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1) == nil
 	return r, nil
 }
@@ -156,13 +163,15 @@ func awaitReadable(fd int) error {
 	}
 }
 
-// notifications is a socket on which the kernel tells, in order, every change of a link or an address.
+// notifications is a socket on which the kernel tells, in order, every change of a link or an address, save what its answers to
+// requests have told already.
 type notifications struct {
 	file *os.File
 	in   []byte
 }
 
-func openNotifications() (*notifications, error) {
+// openNotifications leaves out what was asked for on the socket of that port.
+func openNotifications(port uint32) (*notifications, error) {
 	fd, err := openNetlink(1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1))
 	if err != nil {
 		return nil, err
@@ -171,7 +180,31 @@ func openNotifications() (*notifications, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
 	}
+	// Without the filter everything is told twice, which does no harm.
+	_ = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, unanswered(port))
 	return &notifications{file: os.NewFile(uintptr(fd), "netlink"), in: make([]byte, 64<<10)}, nil
+}
+
+// unanswered drops the news of addresses that were added or renewed on the socket of that port: of a thousand that are renewed
+// each second it would be a thousand times. The kernel gives the port for IPv4 alone (nlmsg_pid of struct nlmsghdr).
+func unanswered(port uint32) *unix.SockFprog {
+	swapped := func(b ...byte) (v uint32) { // filters read in network order what the header has in the host's
+		for _, x := range b {
+			v = v<<8 | uint32(x)
+		}
+		return v
+	}
+	kind := binary.NativeEndian.AppendUint16(nil, unix.RTM_NEWADDR)
+	from := binary.NativeEndian.AppendUint32(nil, port)
+	program := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: swapped(kind...)},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 12},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: swapped(from...)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+		{Code: unix.BPF_RET | unix.BPF_K, K: ^uint32(0)},
+	}
+	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 }
 
 // await blocks until there is something to read, or the file's deadline has passed, or it is closed.

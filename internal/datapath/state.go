@@ -26,9 +26,10 @@ type state struct {
 	links         map[int]Link
 	byName        map[string]int
 	addrs         map[slot][]entry
-	written       map[slot]write // of what is wanted
-	order         []vip.Address  // what should be
-	want          map[vip.Key]vip.Address
+	written       map[slot]write           // of what is wanted
+	order         []vip.Address            // what should be
+	want          map[vip.Key]netip.Prefix // the same by key
+	ops           []op                     // room for a plan
 	swept         bool
 }
 
@@ -123,20 +124,23 @@ func (s *state) load(dump []event, first bool) {
 
 // setWant makes want the whole of what should be.
 func (s *state) setWant(want []vip.Address) {
+	before := s.order
 	s.order = vip.Union(want)
-	s.want = make(map[vip.Key]vip.Address, len(want))
-	written := make(map[slot]write, len(want))
+	if slices.EqualFunc(before, s.order, func(a, b vip.Address) bool { return a.Prefix == b.Prefix && a.Link == b.Link }) {
+		return // only rights were renewed
+	}
+	clear(s.want)
 	for _, a := range s.order {
-		s.want[a.Key()] = a
-		at := slot{s.byName[a.Link], a.Prefix.Addr()}
-		if w, ok := s.written[at]; ok {
-			written[at] = w
-		}
-		for i := range s.addrs[at] {
-			s.addrs[at][i].unwanted = false
+		s.want[a.Key()] = a.Prefix
+		entries := s.addrs[slot{s.byName[a.Link], a.Prefix.Addr()}]
+		for i := range entries {
+			entries[i].unwanted = false
 		}
 	}
-	s.written = written
+	maps.DeleteFunc(s.written, func(at slot, _ write) bool {
+		_, ok := s.want[vip.Key{Addr: at.addr, Link: s.links[at.index].Name}]
+		return !ok
+	})
 }
 
 // ours reports whether e carries our mark.
