@@ -18,9 +18,12 @@ func (h *Holder) listen(p plan) {
 	}
 	awaited := make(map[vip.Key]bool)
 	for _, w := range p.use {
+		if !w.Passing && !w.Kept {
+			continue
+		}
 		k := w.Key()
-		awaited[k] = w.Passing || w.Kept
-		if _, ok := h.ears[k]; ok || !awaited[k] || !h.present[k] {
+		awaited[k] = true
+		if _, ok := h.ears[k]; ok || !h.present[k] {
 			continue
 		}
 		heard, stop, err := h.cfg.Listener.Listen(k)

@@ -49,7 +49,7 @@ type Holder struct {
 	version uint64
 	made    uint64 // the newest version that was made true
 	waiters []waiter
-	states  map[vip.Key]State
+	states  map[vip.Key]*State
 	found   []probeResult
 	others  map[vip.Key]error // addresses that were somebody else's before; see Contest
 
@@ -80,7 +80,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 		wake:    make(chan struct{}, 1),
 		over:    make(chan struct{}),
 		wants:   make(map[string][]Want),
-		states:  make(map[vip.Key]State),
+		states:  make(map[vip.Key]*State),
 		present: make(map[vip.Key]bool),
 		probes:  make(map[vip.Key]*probe),
 		ears:    make(map[vip.Key]ear),
@@ -97,13 +97,16 @@ func (h *Holder) Set(source string, want []Want) uint64 {
 	}
 	h.mu.Lock()
 	old, spoken := h.wants[source]
-	if !spoken || !slices.EqualFunc(old, want, Want.equal) {
+	news := !spoken || !slices.EqualFunc(old, want, Want.equal)
+	if news {
 		h.wants[source] = want
 		h.version++
 	}
 	version := h.version
 	h.mu.Unlock()
-	h.poke()
+	if news {
+		h.poke()
+	}
 	return version
 }
 
@@ -224,18 +227,18 @@ func (h *Holder) mergeLocked(now time.Time) ([]Want, bool) {
 func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]string, removal error) {
 	problems = make(map[vip.Key]string)
 	both, more, less := joinAddresses(h.have, p.want)
+	announce, have := p.announce, both
 	if err := h.cfg.Datapath.Set(ctx, both); err != nil {
 		h.cfg.Logger.Warn("adding addresses failed", "err", oneLine(err))
 		h.believe(h.cfg.Datapath.Held())
 		h.blame(problems, p.want, err)
+		announce = without(announce, func(a vip.Address) bool { return !h.present[a.Key()] && !p.detached[a.Key()] })
+		have = without(both, func(a vip.Address) bool { return !h.present[a.Key()] })
 	} else if more || len(h.present) < len(both) {
 		h.believe(both)
 	}
 
 	h.listen(p)
-	announce := slices.DeleteFunc(slices.Clone(p.announce), func(a vip.Address) bool {
-		return !h.present[a.Key()] && !p.detached[a.Key()]
-	})
 	if err := h.announce(ctx, announce); err != nil {
 		h.cfg.Logger.Warn("announcing failed", "err", oneLine(err))
 		if left := vip.Diff(h.announced, announce).Remove; len(left) > 0 {
@@ -249,7 +252,7 @@ func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]str
 	}
 
 	if slices.EqualFunc(both, p.want, vip.Address.Equal) {
-		h.have = slices.DeleteFunc(slices.Clone(both), func(a vip.Address) bool { return !h.present[a.Key()] })
+		h.have = have
 		return problems, removal
 	}
 	// Also when withdrawing failed: an address without a right must go.

@@ -11,7 +11,7 @@ import (
 // idle is how long the holder sleeps when nothing is due.
 const idle = time.Hour
 
-// plan is what one round of the holder is to make true. Its lists are sorted.
+// plan is what one round of the holder is to make true. Its lists are sorted, may share memory, and are never changed.
 type plan struct {
 	use      []Want           // what is used now
 	want     []vip.Address    // of these, those on the links
@@ -29,25 +29,30 @@ type waiting struct {
 // plan decides which of wants are used now. What is not on a link yet and may be somebody else's is probed for first, aside,
 // so that the others do not wait for it.
 func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
-	p := plan{
-		use: make([]Want, 0, len(wants)), want: make([]vip.Address, 0, len(wants)), announce: make([]vip.Address, 0, len(wants)), again: idle,
-	}
+	p := plan{use: wants, want: make([]vip.Address, 0, len(wants)), again: idle}
 	due := func(t time.Time) {
 		if !t.IsZero() {
 			p.again = min(p.again, max(0, t.Sub(now)))
 		}
 	}
-	for _, w := range wants {
+	plain := true // all that is used is on the links and announced
+	for i, w := range wants {
 		due(w.Until)
 		if w.Kept {
 			due(now.Add(keptFor / 6))
 		}
 		if wait, retry, problem := h.mustWait(ctx, w, now); wait {
 			due(retry)
+			if len(p.waiting) == 0 {
+				p.use = append(make([]Want, 0, len(wants)), wants[:i]...)
+			}
 			p.waiting = append(p.waiting, waiting{w, problem})
 			continue
 		}
-		p.use = append(p.use, w)
+		if len(p.waiting) > 0 {
+			p.use = append(p.use, w)
+		}
+		plain = plain && !w.Detached && !w.Quiet
 		if !w.Detached {
 			p.want = append(p.want, w.Address)
 		} else if p.detached == nil {
@@ -55,17 +60,28 @@ func (h *Holder) plan(ctx context.Context, wants []Want, now time.Time) plan {
 		} else {
 			p.detached[w.Key()] = true
 		}
-		switch {
-		case !w.Quiet:
-			p.announce = append(p.announce, w.Address)
-		case w.Passing && h.cfg.Overlap:
-			a := w.Address
-			a.Route.Leaving = true
-			p.announce = append(p.announce, a)
-		}
+	}
+	if p.announce = p.want; !plain {
+		p.announce = h.announceable(p.use)
 	}
 	h.forgetProbes(wants)
 	return p
+}
+
+// announceable returns what of use is announced.
+func (h *Holder) announceable(use []Want) []vip.Address {
+	out := make([]vip.Address, 0, len(use))
+	for _, w := range use {
+		switch {
+		case !w.Quiet:
+			out = append(out, w.Address)
+		case w.Passing && h.cfg.Overlap:
+			a := w.Address
+			a.Route.Leaving = true
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // mustWait reports whether w can't be used yet: while it is probed for (problem nil), or because somebody else uses it.
@@ -117,7 +133,7 @@ func (h *Holder) States() []State {
 	h.mu.Lock()
 	out := make([]State, 0, len(h.states))
 	for _, s := range h.states {
-		out = append(out, s)
+		out = append(out, *s)
 	}
 	h.mu.Unlock()
 	slices.SortFunc(out, func(a, b State) int { return vip.Compare(a.Address, b.Address) })
@@ -129,19 +145,19 @@ func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
 	var changed []State
 	h.mu.Lock()
 	note := func(a vip.Address, phase Phase, problem string) {
-		s := State{Address: a, Phase: phase, Problem: problem, Since: now}
-		old, ok := h.states[a.Key()]
-		if ok && old.Phase == s.Phase && old.Problem == s.Problem {
-			s.Since = old.Since
-		} else {
-			changed = append(changed, s)
+		s := h.states[a.Key()]
+		if s == nil {
+			s = new(State)
+			h.states[a.Key()] = s
 		}
-		h.states[a.Key()] = s
+		s.Address = a
+		if s.Phase != phase || s.Problem != problem {
+			s.Phase, s.Problem, s.Since = phase, problem, now
+			changed = append(changed, *s)
+		}
 	}
-	wanted := make(map[vip.Key]bool, len(p.use)+len(p.waiting))
 	for _, w := range p.use {
 		k := w.Key()
-		wanted[k] = true
 		switch {
 		case problems[k] != "":
 			note(w.Address, Failed, problems[k])
@@ -152,18 +168,18 @@ func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
 		}
 	}
 	for _, w := range p.waiting {
-		wanted[w.Key()] = true
 		if w.problem == nil {
 			note(w.Address, Probing, "")
 			continue
 		}
 		note(w.Address, Conflict, oneLine(w.problem))
 	}
-	for k, s := range h.states {
-		if !wanted[k] {
+	if len(h.states) > len(p.use)+len(p.waiting) {
+		for k := range h.notIn(p) {
+			s := h.states[k]
 			delete(h.states, k)
 			s.Phase, s.Problem, s.Since = Released, "", now
-			changed = append(changed, s)
+			changed = append(changed, *s)
 		}
 	}
 	h.mu.Unlock()
@@ -177,6 +193,21 @@ func (h *Holder) publish(p plan, problems map[vip.Key]string, now time.Time) {
 	if h.cfg.Changed != nil {
 		h.cfg.Changed(changed)
 	}
+}
+
+// notIn returns the addresses that have a state and are no part of p.
+func (h *Holder) notIn(p plan) map[vip.Key]struct{} {
+	out := make(map[vip.Key]struct{}, len(h.states))
+	for k := range h.states {
+		out[k] = struct{}{}
+	}
+	for _, w := range p.use {
+		delete(out, w.Key())
+	}
+	for _, w := range p.waiting {
+		delete(out, w.Key())
+	}
+	return out
 }
 
 func (h *Holder) logState(s State) {

@@ -51,28 +51,27 @@ func (s *Services) apply(ctx context.Context, side *side, rights []election.Righ
 	}
 	s.mu.Lock()
 	s.stopping = s.stopping || stopping
-	now := make(map[string]election.Right, len(rights))
 	var changed []string
 	for _, r := range rights {
-		now[r.Claim] = r
 		if old, ok := side.rights[r.Claim]; !ok || old.Passing != r.Passing {
 			changed = append(changed, r.Claim)
 			s.cfg.Logger.Debug("right", "lease", r.Claim, "passing", r.Passing, "failover", r.Failover)
 		}
+		side.rights[r.Claim] = r
 		delete(side.kept, r.Claim)
 	}
-	for claim := range side.rights {
-		if _, ok := now[claim]; !ok {
-			changed = append(changed, claim)
-			if s.cfg.Preserve && !s.stopping && !s.cut && !side.detached && side.groups[claim] != nil && keepable(side.rights[claim]) {
-				side.kept[claim] = true
-			}
+	for _, lost := range side.notIn(rights) {
+		changed = append(changed, lost.Claim)
+		delete(side.rights, lost.Claim)
+		delete(side.former, lost.Claim)
+		if s.cfg.Preserve && !s.stopping && !s.cut && !side.detached && side.groups[lost.Claim] != nil && keepable(lost) {
+			side.kept[lost.Claim] = true
 		}
 	}
 	if s.stopping {
 		clear(side.kept)
 	}
-	side.list, side.rights, side.spoken = slices.Clone(rights), now, true
+	side.list, side.spoken = rights, true
 	version := s.cfg.Holder.Set(side.source, side.wants())
 	s.mu.Unlock()
 	if len(changed) > 0 {
@@ -81,17 +80,30 @@ func (s *Services) apply(ctx context.Context, side *side, rights []election.Righ
 	return s.cfg.Holder.Await(ctx, version)
 }
 
+// notIn returns the rights of before that are not in now, which are among them already.
+func (d *side) notIn(now []election.Right) []election.Right {
+	if len(d.rights) == len(now) {
+		return nil
+	}
+	still := make(map[string]struct{}, len(now))
+	for _, r := range now {
+		still[r.Claim] = struct{}{}
+	}
+	var out []election.Right
+	for claim, r := range d.rights {
+		if _, ok := still[claim]; !ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // remember notes what the rights are for. A claim whose addresses change is another claim: until the right to that one is
 // here, or somebody else has it, the right to the old one is for what is still wanted of it, and no address is dropped.
 func (d *side) remember() {
-	for claim := range d.former {
-		if _, ok := d.rights[claim]; !ok {
-			delete(d.former, claim)
-		}
-	}
-	for claim := range d.rights {
-		if g := d.groups[claim]; g != nil {
-			d.former[claim] = g
+	for _, r := range d.list {
+		if g := d.groups[r.Claim]; g != nil && d.former[r.Claim] != g {
+			d.former[r.Claim] = g
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"slices"
+
 	"daymark/internal/vip"
 )
 
@@ -75,6 +77,14 @@ func dedupe(sorted []Want) []Want {
 		out = append(out, w)
 	}
 	return out
+}
+
+// without returns what of set is not out: set itself where nothing is.
+func without(set []vip.Address, out func(vip.Address) bool) []vip.Address {
+	if !slices.ContainsFunc(set, out) {
+		return set
+	}
+	return slices.DeleteFunc(slices.Clone(set), out)
 }
 
 // joinAddresses returns the union of two sorted sets, sorted, and whether want has more than have, and less.

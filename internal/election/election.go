@@ -58,7 +58,7 @@ type Right struct {
 	Failover bool
 }
 
-// Apply makes rights true. It gets the complete set, sorted by claim; it returns nil only once everything that is not in
+// Apply makes rights true. It gets the complete set, sorted by claim, to keep; it returns nil only once everything that is not in
 // the set any more is withdrawn and removed, and nothing is announced for a right that is Passing. It is called by one
 // goroutine at a time, always with the newest set, and never delays a renewal; after an error it is called again.
 // An elector gives a right to others only after Apply returned nil for a set without it, or with it Passing.
