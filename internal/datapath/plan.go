@@ -150,9 +150,12 @@ func (s *state) attributes(want vip.Address, index int) entry {
 // another length than wanted.
 func (s *state) planRemovals(refused map[vip.Key]error) []op {
 	var ops []op
+	var link Link
 	for at, entries := range s.addrs {
-		link, ok := s.links[at.index]
-		if !ok {
+		if link.Index != at.index {
+			link = s.links[at.index]
+		}
+		if link.Index != at.index {
 			continue
 		}
 		key := vip.Key{Addr: at.addr, Link: link.Name}

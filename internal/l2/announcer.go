@@ -158,6 +158,7 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 	if !vip.IsSet(want) {
 		all = vip.Union(want)
 	}
+	news := false
 	for _, addr := range all {
 		key := addr.Key()
 		e, ok := a.entries[key]
@@ -170,6 +171,7 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 		if anew {
 			e.begin(now)
 			a.queue.put(e)
+			news = true
 		}
 	}
 	if len(a.entries) > len(all) {
@@ -177,7 +179,9 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 	}
 	a.forgetProbesLocked(now)
 	a.metrics.addresses.Set(float64(len(a.entries)))
-	a.poke()
+	if news {
+		a.poke()
+	}
 	return a.arrangePortsLocked()
 }
 
@@ -198,8 +202,11 @@ func (a *Announcer) dropLocked(want []vip.Address) {
 // arrangePortsLocked opens the ports that are needed and closes the others.
 func (a *Announcer) arrangePortsLocked() error {
 	needed := map[portKey]bool{}
+	var last portKey
 	for key := range a.entries {
-		needed[portKey{key.Link, familyOf(key.Addr)}] = true
+		if port := (portKey{key.Link, familyOf(key.Addr)}); port != last {
+			needed[port], last = true, port
+		}
 	}
 	for key := range a.listeners {
 		needed[portKey{key.Link, familyOf(key.Addr)}] = true
