@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// mostLate Events wait at most, about 1 KB each; what comes when so many wait is sent at once.
+	// mostLate Events wait at most, about 1 KB each; what comes when so many wait is sent at once, and what comes next, a Warning too, after it.
 	mostLate = 1024
 	// calm is how long no Event must have come before those that wait are sent as fast as the API server takes them. Until then one is sent each latePace.
 	calm     = time.Second
