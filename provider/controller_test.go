@@ -217,6 +217,28 @@ func TestAnUncertainWriteKeepsItsAddress(t *testing.T) {
 	}
 }
 
+func TestAFailedWriteGivesBack(t *testing.T) {
+	// A user asks for what can't be had, just before the address from the pool is written: the write fails, and the request is refused.
+	b := play(t, "192.0.2.1/32", func(client *fake.Clientset, _ *provider.Options) {
+		client.PrependReactor("patch", "services", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			if action.(clienttesting.PatchAction).GetName() != "web" {
+				return false, nil, nil
+			}
+			changed := loadBalancer("web")
+			changed.Annotations = map[string]string{annotations.LoadBalancerIPs: "198.51.100.1"}
+			if err := client.Tracker().Update(corev1.SchemeGroupVersion.WithResource("services"), changed, "default"); err != nil {
+				t.Error(err)
+			}
+			return true, nil, apierrors.NewConflict(corev1.Resource("services"), "web", errors.New("changed"))
+		})
+	}, loadBalancer("web"))
+	until(t, "the write failed", func() bool { return b.service(t, "default/web").Annotations != nil })
+	if _, err := b.client.CoreV1().Services("default").Create(t.Context(), loadBalancer("next"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.untilAddress(t, "default/next", "192.0.2.1")
+}
+
 func TestAnUncertainWriteStaysUncertain(t *testing.T) {
 	// The first write happens but its answer is lost; the next fails for certain, because the Service is not as it was.
 	n := 0
