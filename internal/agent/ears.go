@@ -8,7 +8,10 @@ import (
 )
 
 // ear listens for the successor of one address that was passed on, or is kept without a right.
-type ear struct{ stop func() }
+type ear struct {
+	kept bool // rather than passed on
+	stop func()
+}
 
 // listen starts to listen for every address of p that is passed on or kept, before it is announced no more, so that nothing
 // the successor says is missed; and stops where that is over. To what is kept a successor that only asks has more right too.
@@ -23,7 +26,13 @@ func (h *Holder) listen(p plan) {
 		}
 		k := w.Key()
 		awaited[k] = true
-		if _, ok := h.ears[k]; ok || !h.present[k] {
+		e, ok := h.ears[k]
+		if ok && e.kept != w.Kept { // listens for something else
+			e.stop()
+			delete(h.ears, k)
+			ok = false
+		}
+		if ok || !h.present[k] {
 			continue
 		}
 		heard, stop, err := h.cfg.Listener.Listen(k)
@@ -32,16 +41,16 @@ func (h *Holder) listen(p plan) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		h.ears[k] = ear{stop: func() { cancel(); stop() }}
+		h.ears[k] = ear{kept: w.Kept, stop: func() { cancel(); stop() }}
 		h.running.Go(func() {
 			if w.await(ctx, heard) {
-				h.cfg.Passed(w.Address)
+				h.heard(w)
 			}
 		})
-		if w.Kept && h.cfg.Prober != nil {
+		if w.Kept && h.hears() {
 			h.running.Go(func() {
-				if w.ask(ctx, h.cfg.Prober) {
-					h.cfg.Passed(w.Address)
+				if h.ask(ctx, k) {
+					h.heard(w)
 				}
 			})
 		}
@@ -71,21 +80,34 @@ func (w Want) await(ctx context.Context, heard <-chan Said) bool {
 // askEvery is how often the LAN is asked for what is kept.
 const askEvery = time.Second
 
-// ask asks the LAN for what is kept until somebody has it, or ctx ends and it returns false: who has it may have announced it
-// unheard.
-func (w Want) ask(ctx context.Context, lan Prober) bool {
+// ask asks the LAN for a kept address until somebody has it, or it can't be asked, or ctx ends and it returns false: who has it may
+// have announced it unheard.
+func (h *Holder) ask(ctx context.Context, key vip.Key) bool {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if err := lan.Probe(ctx, w.Key()); err != nil && ctx.Err() == nil {
+			sent := time.Now()
+			if err := h.cfg.Prober.Probe(ctx, key); ctx.Err() != nil {
+				return false
+			} else if err != nil {
 				return true
 			}
+			h.askedInVain(key, sent)
 		case <-ctx.Done():
 			return false
 		}
 	}
+}
+
+// heard takes in that the successor of w was heard. What is kept is let go of whatever its source makes of that: it may know of
+// a right that is over again before the holder saw it.
+func (h *Holder) heard(w Want) {
+	if w.Kept {
+		h.letGo(w.Key())
+	}
+	h.cfg.Passed(w.Address)
 }
 
 // deafen stops all listening.

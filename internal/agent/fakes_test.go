@@ -153,6 +153,7 @@ func (r *room) until(addr string) time.Time {
 type lan struct {
 	mu     sync.Mutex
 	used   map[netip.Addr]bool
+	hung   bool // probes end with their context
 	probed []netip.Addr
 	ears   map[vip.Key]chan agent.Said
 }
@@ -160,8 +161,12 @@ type lan struct {
 func (l *lan) Probe(ctx context.Context, key vip.Key) error {
 	l.mu.Lock()
 	l.probed = append(l.probed, key.Addr)
-	used := l.used[key.Addr]
+	used, hung := l.used[key.Addr], l.hung
 	l.mu.Unlock()
+	if hung {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	wait := 225 * time.Millisecond
 	if used {
 		wait = time.Millisecond
@@ -177,6 +182,12 @@ func (l *lan) Probe(ctx context.Context, key vip.Key) error {
 		return errors.New("used by 02:00:00:00:00:99")
 	}
 	return nil
+}
+
+func (l *lan) hangs(hung bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hung = hung
 }
 
 func (l *lan) setUsed(addr string, used bool) {

@@ -52,6 +52,7 @@ type Holder struct {
 	states  map[vip.Key]*State
 	found   []probeResult
 	others  map[vip.Key]error // addresses that were somebody else's before; see Contest
+	kept    map[vip.Key]*keeping
 
 	// The fields below belong to the goroutine in Run.
 	have      []vip.Address    // what was wanted and is in the kernel
@@ -61,7 +62,6 @@ type Holder struct {
 	probes    map[vip.Key]*probe
 	asking    int // probes that run
 	ears      map[vip.Key]ear
-	kept      map[vip.Key]time.Time // until when the kernel has what is kept without a right
 	running   sync.WaitGroup
 }
 
@@ -84,7 +84,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 		present: make(map[vip.Key]bool),
 		probes:  make(map[vip.Key]*probe),
 		ears:    make(map[vip.Key]ear),
-		kept:    make(map[vip.Key]time.Time),
+		kept:    make(map[vip.Key]*keeping),
 		others:  make(map[vip.Key]error),
 	}
 }

@@ -268,6 +268,54 @@ func TestHolder(t *testing.T) {
 		r.expect("kernel -192.0.2.1")
 	})
 
+	story(t, "what was heard elsewhere while the right came back and went again is let go of", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := keep(r)
+		held := w
+		held.Quiet, held.Kept = false, false
+		r.Set("a", []agent.Want{held}) // and lost before the holder's next round; that Passed came meanwhile says nothing to the source
+		r.lan.ears[w.Key()] <- agent.Announced
+		r.Set("a", []agent.Want{w})
+		time.Sleep(keptTestFor)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what was passed on and is preserved then is asked for, too", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		r.apply("a", w...)
+		w[0].Quiet, w[0].Passing = true, true
+		r.apply("a", w...)
+		w[0].Passing, w[0].Kept = false, true
+		r.apply("a", w...)
+		r.journal.take()
+		r.lan.setUsed("192.0.2.1", true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what is preserved and can't be asked for any more ends", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		r.lan.hangs(true)
+		time.Sleep(keptTestFor)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what is preserved does not prolong a right to the same address", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		right := want("192.0.2.1")
+		right[0].Until = time.Now().Add(2 * time.Second)
+		r.apply("b", right...)
+		if got := r.wire.until("192.0.2.1"); !got.Equal(right[0].Until) {
+			t.Errorf("announced until %v, and the right ends %v", got, right[0].Until)
+		}
+	})
+
 	story(t, "what was not on the link is not preserved", func(t *testing.T) {
 		r := newRig(t, nil)
 		w := want("192.0.2.1")
@@ -276,6 +324,9 @@ func TestHolder(t *testing.T) {
 		r.expect()
 	})
 }
+
+// keptTestFor is longer than an address is kept that nobody asks for.
+const keptTestFor = 8 * time.Second
 
 func TestHolderProbes(t *testing.T) {
 	fresh := func(texts ...string) []agent.Want {

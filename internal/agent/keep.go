@@ -10,9 +10,16 @@ import (
 	"daymark/internal/vip"
 )
 
-// keptFor is the lifetime in the kernel of an address that is kept without a right, extended while the agent lives: a frozen
-// or killed agent, which no longer hears a successor, loses it.
+// keptFor is how long the kernel keeps an address without a right after the LAN was last asked for it in vain, or the right was
+// lost. Whatever keeps the agent from asking, be it frozen, killed or deaf, it loses the address.
 const keptFor = 6 * time.Second
+
+// keeping is what is known of one address that is kept without a right.
+type keeping struct {
+	asked time.Time // when it was last asked for in vain; at first, when the right was lost
+	until time.Time // until when the kernel has it, at least
+	over  bool      // it is let go of, and not taken again before there is a right to it
+}
 
 // keepable reports whether what was held by r until now may be kept without it: not what was passed on, nor what the kernel
 // has ended already, since others may have it.
@@ -20,8 +27,8 @@ func keepable(r election.Right) bool {
 	return !r.Passing && (r.Until.IsZero() || time.Now().Before(r.Until))
 }
 
-// fence returns list with the ends of what is kept moved on, and without what is not on the link or has ended meanwhile: what
-// is kept is never taken anew.
+// fence returns list with the ends of what is kept, and without what is not on the link, was heard elsewhere, or has ended
+// meanwhile: what is kept is never taken anew.
 func (h *Holder) fence(list []Want, now time.Time) []Want {
 	if !slices.ContainsFunc(list, func(w Want) bool { return w.Kept }) {
 		return list
@@ -29,15 +36,46 @@ func (h *Holder) fence(list []Want, now time.Time) []Want {
 	out := make([]Want, 0, len(list))
 	for _, w := range list {
 		if w.Kept {
-			if end, ok := h.kept[w.Key()]; ok && !now.Before(end) || !h.present[w.Key()] {
+			k := h.kept[w.Key()]
+			if k == nil {
+				k = &keeping{asked: now, until: now.Add(keptFor)}
+				h.kept[w.Key()] = k
+			}
+			if !h.hears() {
+				k.asked = now // as by BGP, where two paths harm nobody
+			}
+			if k.over = k.over || !now.Before(k.until) || !h.present[w.Key()]; k.over {
 				continue
 			}
-			w.Until = now.Add(keptFor)
-			h.kept[w.Key()] = w.Until
+			k.until = k.asked.Add(keptFor)
+			w.Until = k.until
 		}
 		out = append(out, w)
 	}
 	return out
+}
+
+// hears reports whether successors can be heard and asked for.
+func (h *Holder) hears() bool { return h.cfg.Listener != nil && h.cfg.Prober != nil }
+
+// askedInVain takes in that nobody else had a kept address when it was asked for at sent.
+func (h *Holder) askedInVain(key vip.Key, sent time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if k := h.kept[key]; k != nil {
+		k.asked = sent
+	}
+	h.poke()
+}
+
+// letGo takes in that another host has a kept address, or that nobody knows.
+func (h *Holder) letGo(key vip.Key) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if k := h.kept[key]; k != nil {
+		k.over = true
+	}
+	h.poke()
 }
 
 // forgetKept forgets the ends of what no source keeps any more.

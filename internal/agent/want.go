@@ -29,12 +29,19 @@ func (w Want) equal(o Want) bool {
 	return w.Quiet == o.Quiet && w.Passing == o.Passing && w.Kept == o.Kept && w.Detached == o.Detached && w.Sure == o.Sure && w.Address.Equal(o.Address)
 }
 
-// mergeWants returns what satisfies both: the longer right, and announced if either is.
+// mergeWants returns what satisfies both: announced if either is, and for no longer than that one may; else the longer right.
 func mergeWants(a, b Want) Want {
 	address := strongest(a.Address, b.Address)
+	switch {
+	case b.Quiet && !a.Quiet:
+		address.Until = a.Until
+	case a.Quiet && !b.Quiet:
+		address.Until = b.Until
+	}
 	address.Route.Leaving = a.Route.Leaving && b.Route.Leaving
+	quiet := a.Quiet && b.Quiet
 	return Want{
-		Address: address, Quiet: a.Quiet && b.Quiet, Passing: a.Passing && b.Passing,
+		Address: address, Quiet: quiet, Passing: quiet && (a.Passing || b.Passing),
 		Kept: a.Kept && b.Kept, Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure,
 	}
 }
