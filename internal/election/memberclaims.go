@@ -204,17 +204,17 @@ func (l *membersLoop) retract(s *stake) {
 
 // lapse ends every right of this node: none was renewed in time. Each claim begins anew.
 func (l *membersLoop) lapse(why string) {
-	n := 0
+	n, again := 0, false
 	for _, s := range l.order {
 		switch s.tenure {
 		case held, quiet:
 			s.tenure, s.seq = pending, l.nextSeq
 			n++
 		case pending:
-			s.seq = l.nextSeq
+			s.seq, again = l.nextSeq, true
 		}
 	}
-	l.view.stirred, l.unsure = true, true // the write that they wait for is made now
+	l.view.stirred, l.unsure = true, l.unsure || again || n > 0 // the write that they wait for is made now
 	if n > 0 {
 		l.cfg.Log.Info("lost", "why", why, "claims", n)
 		l.cfg.Metrics.lose(l.cfg.Group, why, n)

@@ -41,11 +41,12 @@ func (l *membersLoop) answered(a answer, now time.Time) {
 
 // acknowledge takes in that the write seq, sent at sent, is known to have succeeded.
 func (l *membersLoop) acknowledge(seq uint64, sent, now time.Time) {
-	if !l.renewed.IsZero() && !now.Before(l.cfg.fence(l.renewed)) {
-		l.lapse("deadline") // others may have taken over meanwhile
+	if seq > l.known { // the answer and the watch both tell; what became doubtful between the two stays so
+		l.known = seq
+		l.unsure = l.unsure && seq+1 != l.nextSeq
 	}
-	if seq+1 == l.nextSeq {
-		l.unsure = false
+	if !l.renewed.IsZero() && !now.Before(l.cfg.fence(l.renewed)) {
+		l.lapse("deadline") // others may have taken over meanwhile; what is listed now must be written once more
 	}
 	l.renewed, l.fresh = later(l.renewed, sent), true
 	for _, s := range l.order {

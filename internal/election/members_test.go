@@ -127,6 +127,19 @@ func TestMembers(t *testing.T) {
 		w.t.Logf("spread: %v", count)
 	})
 
+	story(t, "a member that had none, and seldom wrote, holds its first claim as soon, whenever that comes", func(w *world) {
+		p := memberProc(w, "a")
+		p.elector.Set(nil)
+		p.start()
+		one := claims(1)
+		for i := range 30 {
+			time.Sleep(10*time.Second + time.Duration(i)*173*time.Millisecond)
+			p.elector.Set(one)
+			within(w.t, "the first claim", w.await(2*time.Second, "held", func() bool { return w.allHeld(one) }), 60*time.Millisecond)
+			p.elector.Set(nil)
+		}
+	})
+
 	story(t, "a claim is held two round trips after it is known", func(w *world) {
 		ps := members(w, "a", "b", "c")
 		for _, p := range ps {

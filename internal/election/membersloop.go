@@ -48,7 +48,8 @@ type membersLoop struct {
 	composed bool
 	news     bool   // next says something else than written
 	written  record // as it was sent last
-	unsure   bool   // it is not known that it was written
+	unsure   bool   // it is not known that it was written, or it must be written again
+	known    uint64 // the newest write that is known to have succeeded
 	left     bool   // the release was answered
 	renewing renewing
 
