@@ -41,7 +41,7 @@ stronger of them is the one named first.`,
   vip manifest pod --controlplane --arp --interface eth0 --address 192.0.2.10 > kube-vip.yaml
 
   # An agent on every node for Services, announced to two routers:
-  vip manifest rbac --services --bgp > rbac.yaml
+  vip manifest rbac --services --bgp --bgppeers 192.0.2.1:65000,192.0.2.2:65000 > rbac.yaml
   vip manifest daemonset --inCluster --services --bgp --localAS 65001 \
       --bgppeers 192.0.2.1:65000,192.0.2.2:65000 > ds.yaml
 
