@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -94,6 +96,41 @@ func TestHelpTeaches(t *testing.T) {
 	out, _, err = execute(nil, "--help")
 	if err != nil || !strings.Contains(out, "vip manifest daemonset") {
 		t.Errorf("no example in %q, %v", out, err)
+	}
+}
+
+// TestExamplesWork types what the help and the documents tell users to type.
+func TestExamplesWork(t *testing.T) {
+	help, _, err := execute(nil, "--help")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(documents, "../../README.md") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		help += string(text)
+	}
+	examples := 0
+	for line := range strings.Lines(strings.ReplaceAll(help, "\\\n", "")) {
+		line, _, _ = strings.Cut(line, "|")
+		line, _, _ = strings.Cut(line, ">")
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "vip" || words[1] != "manifest" {
+			continue
+		}
+		examples++
+		if _, problems, err := execute(nil, words[1:]...); err != nil || problems != "" {
+			t.Errorf("%s: %v\n%s", line, err, problems)
+		}
+	}
+	if examples == 0 {
+		t.Error("no examples found")
 	}
 }
 
