@@ -81,21 +81,26 @@ func (e *electors) controlPlane() (*election.Healthy, error) {
 	if !e.n.electsControlPlane() {
 		return e.everyNode(), nil
 	}
-	return e.lease(e.n.cfg.Election.Lease, e.n.cfg.Election.Annotations)
+	lease, err := e.newLease(e.n.cfg.Election.Lease, e.n.cfg.Election.Annotations)
+	if err != nil {
+		return nil, err
+	}
+	return e.keep(lease), nil
 }
 
-// services returns the elector of what one node holds, and that of what is spread over the nodes.
-func (e *electors) services() (shared, spread *election.Healthy, err error) {
+// services returns the elector of the addresses of Services.
+func (e *electors) services() (*election.Healthy, error) {
 	if !e.n.electsServices() {
-		all := e.everyNode()
-		return all, all, nil
+		return e.everyNode(), nil
 	}
-	spread = e.keep(e.members)
 	if e.n.cfg.Services.Spread == SpreadAll {
-		return spread, spread, nil
+		return e.keep(e.members), nil
 	}
-	shared, err = e.lease(e.n.cfg.Services.Lease, nil)
-	return shared, spread, err
+	lease, err := e.newLease(e.n.cfg.Services.Lease, nil)
+	if err != nil {
+		return nil, err
+	}
+	return e.keep(election.NewGated(lease, e.members)), nil
 }
 
 // everyNode returns an elector that asks nobody.
@@ -103,8 +108,8 @@ func (e *electors) everyNode() *election.Healthy {
 	return e.keep(election.NewAlways(e.n.cfg.Node.Name, e.n.log))
 }
 
-// lease returns the elector of one lease.
-func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election.Healthy, error) {
+// newLease returns the elector of one lease.
+func (e *electors) newLease(ref LeaseRef, annotations map[string]string) (*election.Lease, error) {
 	c := e.base
 	c.Namespace = ref.Namespace
 	l, err := election.NewLease(election.LeaseConfig{Config: c, Name: ref.Name, Annotations: annotations, Peers: e.members})
@@ -112,7 +117,7 @@ func (e *electors) lease(ref LeaseRef, annotations map[string]string) (*election
 		return nil, err
 	}
 	e.leases = append(e.leases, l)
-	return e.keep(l), nil
+	return l, nil
 }
 
 // keep remembers an elector, so that it can be told of this node's health.

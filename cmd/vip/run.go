@@ -215,9 +215,6 @@ func (n *node) wireHolder() {
 	}
 	if n.cfg.Services.Enabled {
 		cfg.Sources = append(cfg.Sources, agent.SourceShared)
-		if n.electsServices() && n.cfg.Services.Spread != SpreadAll {
-			cfg.Sources = append(cfg.Sources, agent.SourceSpread)
-		}
 	}
 	n.counts = agent.NewMetrics(n.metrics, func() []agent.State { return n.holder.States() })
 	cfg.Metrics = n.counts
@@ -249,7 +246,7 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 }
 
 func (n *node) wireServices(elect *electors, client kubernetes.Interface, recorder record.EventRecorder) error {
-	shared, spread, err := elect.services()
+	elector, err := elect.services()
 	if err != nil {
 		return err
 	}
@@ -267,7 +264,7 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 			Bits4: max(n.cfg.Links.Subnet.V4, 0), Bits6: max(n.cfg.Links.Subnet.V6, 0),
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
-		Shared: shared, Spread: spread, Reserved: n.reserved(), Subnets: n.subnets,
+		Shared: elector, Spread: elector, Reserved: n.reserved(), Subnets: n.subnets,
 		Preserve: n.cfg.Election.PreserveAddress, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})

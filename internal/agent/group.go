@@ -175,6 +175,7 @@ func (g *groups) build(members []Name) *Group {
 	group.Addresses = oneLink(group.Addresses)
 	group.Claim = claimOf(cmp.Or(name, lowest.String()), g.addressesOf(members))
 	group.Claim.Nodes = common(nodes)
+	group.Claim.Leased = !group.Spread
 	return group
 }
 

@@ -244,7 +244,7 @@ func (s *Services) publish() {
 			}
 		}
 		if !side.spread {
-			claims = append(claims, election.Claim{Name: reports})
+			claims = append(claims, election.Claim{Name: reports, Leased: true})
 		}
 		side.elector.Set(claims)
 		maps.DeleteFunc(side.kept, func(claim string, _ bool) bool { return side.groups[claim] == nil })

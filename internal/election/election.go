@@ -20,6 +20,10 @@ type Claim struct {
 	// Nodes are the nodes that may hold it, as this node sees it, sorted; nil means every candidate, and empty none. A
 	// holder that is not among them any more hands the claim over, or lets go of it when nobody may hold it.
 	Nodes []string
+	// Leased means that only the holder of a lease may have it; see [Gated]. Others take no notice of it.
+	Leased bool
+	// Abstains means that this node does not stand for it, whatever Nodes says; others may.
+	Abstains bool
 }
 
 // place returns the hash that decides which node suits c best.
@@ -39,6 +43,9 @@ func (c Claim) parts() []uint64 {
 
 // allows reports whether node may hold c.
 func (c Claim) allows(node string) bool { return c.Nodes == nil || slices.Contains(c.Nodes, node) }
+
+// stands reports whether node, this one, may hold c.
+func (c Claim) stands(node string) bool { return !c.Abstains && c.allows(node) }
 
 // Right is this node's permission to hold one claim.
 type Right struct {

@@ -69,7 +69,7 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 	} else if s.unclaimed.IsZero() {
 		s.unclaimed = now
 	}
-	stands := s.wanted && s.claim.allows(l.cfg.Identity) && !l.stopping
+	stands := s.wanted && s.claim.stands(l.cfg.Identity) && !l.stopping
 	dropped := !s.wanted && !l.replaced(s)
 	if stands || !s.listed() {
 		s.leaving = time.Time{}
@@ -124,7 +124,7 @@ func (l *membersLoop) replaced(s *stake) bool {
 // replaceable reports whether this node may hold what replaces s.
 func (l *membersLoop) replaceable(s *stake) bool {
 	return slices.ContainsFunc(s.parts, func(id uint64) bool {
-		return l.wantedParts[id] != nil && l.wantedParts[id].claim.allows(l.cfg.Identity)
+		return l.wantedParts[id] != nil && l.wantedParts[id].claim.stands(l.cfg.Identity)
 	})
 }
 

@@ -103,5 +103,5 @@ func (s *stake) unwant() (changed bool) {
 
 // sameNodes reports whether the same nodes may hold c and o.
 func (c Claim) sameNodes(o Claim) bool {
-	return slices.Equal(c.Nodes, o.Nodes) && (c.Nodes == nil) == (o.Nodes == nil)
+	return c.Abstains == o.Abstains && slices.Equal(c.Nodes, o.Nodes) && (c.Nodes == nil) == (o.Nodes == nil)
 }

@@ -1,0 +1,241 @@
+package election_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"daymark/internal/election"
+)
+
+func gatedProc(w *world, name string) *proc {
+	return w.process(name, func(p *proc) election.Elector {
+		m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services"})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		l, err := election.NewLease(election.LeaseConfig{Config: p.config(), Name: servicesLease, Peers: m})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return election.NewGated(l, m)
+	})
+}
+
+const servicesLease = "kube-vip-services"
+
+func leased(claims []election.Claim) []election.Claim {
+	out := make([]election.Claim, len(claims))
+	for i, c := range claims {
+		c.Leased = true
+		out[i] = c
+	}
+	return out
+}
+
+// leaseHolder returns the node that has the lease.
+func (w *world) leaseHolder() string {
+	lease, err := w.api.get("kube-system", servicesLease)
+	if err != nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// allWith reports whether node, and nobody else, holds every one of claims.
+func (w *world) allWith(node string, claims []election.Claim) bool {
+	placed := w.placed()
+	for _, c := range claims {
+		if placed[c.Name] != node {
+			return false
+		}
+	}
+	return node != "" && w.allHeld(claims)
+}
+
+// gatedWorld is three processes that stand for claims, settled.
+func gatedWorld(w *world, claims []election.Claim) []*proc {
+	var ps []*proc
+	for _, name := range []string{"a", "b", "c"} {
+		p := gatedProc(w, name)
+		p.elector.Set(claims)
+		p.start()
+		ps = append(ps, p)
+	}
+	w.await(3*time.Second, "all held", func() bool { return w.allHeld(claims) })
+	time.Sleep(10 * time.Second)
+	w.forgiveGaps()
+	return ps
+}
+
+func TestGated(t *testing.T) {
+	all := claims(12)
+	holder := func(w *world, ps []*proc) *proc {
+		for _, p := range ps {
+			if p.name == w.leaseHolder() {
+				return p
+			}
+		}
+		w.fail("nobody has the lease")
+		return nil
+	}
+
+	story(t, "what is leased is with the lease's holder, the rest is spread", func(w *world) {
+		ps := gatedWorld(w, append(leased(all[:6]), all[6:]...))
+		h := holder(w, ps)
+		if !w.allWith(h.name, all[:6]) || w.allWith(h.name, all[6:]) {
+			w.fail("%s has the lease: %v", h.name, w.placed())
+		}
+	})
+
+	story(t, "the holder is stopped: everything is passed on", func(w *world) {
+		ps := gatedWorld(w, leased(all))
+		h := holder(w, ps)
+		h.shutdown()
+		if took := w.await(time.Second, "all with the successor", func() bool { return w.allWith(w.leaseHolder(), all) }); took > 0 {
+			w.t.Logf("with the successor %v after the end of the predecessor", took)
+		}
+		if gap := w.longestOf(all); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
+	})
+
+	story(t, "the holder yields, and resumes", func(w *world) {
+		ps := gatedWorld(w, leased(all))
+		h := holder(w, ps)
+		h.elector.Yield()
+		w.await(time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
+		h.elector.Resume()
+		time.Sleep(10 * time.Second)
+		if gap := w.longestOf(all); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
+	})
+
+	story(t, "the holder dies", func(w *world) {
+		ps := gatedWorld(w, leased(all))
+		h := holder(w, ps)
+		h.kill()
+		took := w.await(7*time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
+		within(w.t, "fail-over", took, 6*time.Second)
+	})
+
+	story(t, "an agent that is replaced keeps what it has", func(w *world) {
+		ps := gatedWorld(w, append(leased(all[:6]), all[6:]...))
+		h := holder(w, ps)
+		h.kill()
+		next := gatedProc(w, h.name)
+		next.start()
+		time.Sleep(500 * time.Millisecond) // it reads its Services
+		next.elector.Set(append(leased(all[:6]), all[6:]...))
+		w.await(2*time.Second, "all held", func() bool { return w.allWith(h.name, all[:6]) && w.allHeld(all) })
+		if gap := w.longestOf(all); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
+	})
+
+	story(t, "a foreign elector takes the lease: nobody else holds what it is for", func(w *world) {
+		gatedWorld(w, append(leased(all[:6]), all[6:]...))
+		w.api.edit("kube-system", servicesLease, func(lease *coordinationv1.Lease) {
+			by := "kube-vip"
+			lease.Spec.HolderIdentity = &by
+			delete(lease.Annotations, "kube-vip.io/incarnation")
+		})
+		time.Sleep(300 * time.Millisecond)
+		for _, c := range all[:6] {
+			if who := w.holders(c.Name); len(who) > 0 {
+				w.fail("%s is held by %v", c.Name, who)
+			}
+		}
+		if !w.allHeld(all[6:]) {
+			w.fail("what is spread is not held")
+		}
+	})
+}
+
+// TestGatedViews changes what the nodes take a claim for, one node after the other, in every order, and at every pace.
+func TestGatedViews(t *testing.T) {
+	all := claims(12)
+	local := make([]election.Claim, len(all)) // policy Local: the endpoints are on b
+	for i, c := range all {
+		c.Nodes = []string{"b"}
+		local[i] = c
+	}
+	orders := [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
+	stays := election.Claim{Name: "reports", Leased: true} // so that the lease has a holder throughout
+	for what, other := range map[string][]election.Claim{"spread": append(all[:12:12], stays), "local": append(local, stays)} {
+		for _, order := range orders {
+			for _, lag := range []time.Duration{0, 5 * time.Millisecond, 40 * time.Millisecond, 300 * time.Millisecond, 4 * time.Second} {
+				story(t, fmt.Sprintf("%s %v %v", what, order, lag), func(w *world) {
+					one := append(leased(all), stays)
+					ps := gatedWorld(w, one)
+					for _, set := range [][]election.Claim{other, one, other} {
+						for _, i := range order {
+							ps[i].elector.Set(set)
+							time.Sleep(lag)
+						}
+						w.await(3*time.Second, "all held", func() bool { return w.allHeld(all) })
+						time.Sleep(3 * time.Second)
+						if set[0].Leased && !w.allWith(w.leaseHolder(), all) {
+							w.fail("%s has the lease: %v", w.leaseHolder(), w.placed())
+						}
+						// Where views differ for long, what a node doesn't know costs a moment of nobody.
+						most := map[bool]time.Duration{lag > time.Second: time.Second}[true]
+						if what == "local" {
+							most = 3 * lag
+						}
+						if gap := w.longestOf(all); gap > most {
+							w.fail("nobody held for %v", gap)
+						}
+						w.check()
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestSimulatedGated(t *testing.T) {
+	simulate(t, "seed", func(t *testing.T, w *world, rng *rand.Rand) {
+		all := leased(claims(8))
+		f := &fate{w: w, rng: rng, luck: rand.New(rand.NewPCG(rng.Uint64(), 2)), names: []string{"a", "b", "c"}, alive: map[string]*proc{}}
+		view := func() []election.Claim {
+			var out []election.Claim
+			for i, c := range all {
+				c.Leased = rng.IntN(2) == 0
+				if i > 0 && rng.IntN(8) == 0 && len(out) > 0 {
+					out[len(out)-1] = together(out[len(out)-1], c)
+					continue
+				}
+				if !c.Leased && rng.IntN(3) == 0 {
+					c.Nodes = []string{f.names[rng.IntN(len(f.names))]}
+				}
+				out = append(out, c)
+			}
+			return out
+		}
+		f.make = func(name string) *proc {
+			p := gatedProc(w, name)
+			p.elector.Set(view())
+			return p
+		}
+		f.churn = func(p *proc) { p.elector.Set(view()) }
+		w.hook(f.apply)
+		f.play(90 * time.Second)
+		w.hook(nil)
+		for _, p := range f.alive {
+			p.elector.Set(all)
+		}
+		took := w.await(25*time.Second, "every claim with the lease's holder", func() bool { return w.allWith(w.leaseHolder(), all) })
+		time.Sleep(15 * time.Second)
+		before := w.placed()
+		time.Sleep(20 * time.Second)
+		if n, _, _ := moved(before, w.placed()); n > 0 || !w.allWith(w.leaseHolder(), all) {
+			w.fail("%d claims moved in peace; %s has the lease: %v", n, w.leaseHolder(), w.placed())
+		}
+		t.Logf("peace after %v", took)
+	})
+}
