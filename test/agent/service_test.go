@@ -54,6 +54,41 @@ func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	b.event(ctx, "web", "Held", "Held by "+other+" with ARP")
 }
 
+// A Service of policy Local is held where its endpoints are: under the one lease when that is its holder, and else beside it. On its
+// way between the two it has one holder, save the overlap of a planned hand-over.
+func TestServiceOfPolicyLocalFollowsItsEndpoints(t *testing.T) {
+	b := newBed(t, "n1", "n2")
+	b.start()
+	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
+	for _, n := range b.nodes {
+		b.agent(n, "svc_enable=true")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	addr := b.lan.Addr(100)
+	b.service("web", addr, corev1.ServiceExternalTrafficPolicyLocal, "n1")
+	svc := b.held(ctx, "web", "n1")
+	defer require.Value(b.lan.Observer().Ask(addr, 20*time.Millisecond))(t)()
+	began := time.Now()
+	for range 3 {
+		for _, node := range []string{"n2", "n1"} {
+			b.endpoints(svc, node)
+			b.held(ctx, "web", node)
+		}
+	}
+	history := b.lan.Observer().History(addr, began)
+	t.Logf("two answered for %v, nobody for %v", history.LongestOverlap(100*time.Millisecond), history.LongestSilence(began, time.Now()))
+	if two := history.LongestOverlap(100 * time.Millisecond); two > time.Second {
+		t.Errorf("two answered for %v:\n%s", two, history.Turns())
+	}
+	if none := history.LongestSilence(began, time.Now()); none > 2*time.Second {
+		t.Errorf("nobody answered for %v:\n%s", none, history.Turns())
+	}
+	if turns := history.Turns(); len(turns) < 7 {
+		t.Errorf("the address was held by turns:\n%s", turns)
+	}
+}
+
 // held waits until the Service's status has an address and one of nodes holds it.
 func (b *bed) held(ctx context.Context, name string, nodes ...string) *corev1.Service {
 	b.t.Helper()
