@@ -15,19 +15,22 @@ import (
 )
 
 // A Service's address is on one node and announced, its status, annotation and Event say so; on SIGTERM of the holder another
-// node has it within a second.
+// node has it within a second. One that asks for the gateway's address does not get it.
 func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	b := newBed(t, "n1", "n2")
 	b.start()
 	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
-	agents := map[string]*netns.Command{}
-	for _, n := range b.nodes {
-		agents[n.Name()] = b.agent(n, "svc_enable=true")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
+	gateway := b.lan.Addr(254)
+	agents := map[string]*netns.Command{}
+	for _, n := range b.nodes {
+		require.Value(n.Host.Run(ctx, "ip", "route", "add", "default", "via", gateway.String()))(t)
+		agents[n.Name()] = b.agent(n, "svc_enable=true")
+	}
 	addr := b.lan.Addr(100)
 	b.service("web", addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	b.service("thief", gateway, corev1.ServiceExternalTrafficPolicyCluster, "n1")
 
 	svc := b.held(ctx, "web", "n1", "n2")
 	if in := svc.Status.LoadBalancer.Ingress; in[0].IP != addr.String() || len(in[0].Ports) != 1 || in[0].Ports[0].Port != 80 {
@@ -37,6 +40,7 @@ func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	other := map[string]string{"n1": "n2", "n2": "n1"}[first]
 	require.NoError(t, b.cluster.Node(first).Host.WaitAddr(ctx, addr))
 	b.event(ctx, "web", "Held", "Held by "+first+" with ARP")
+	b.event(ctx, "thief", "AddressRefused", gateway.String()+": the default gateway on eth0")
 
 	began := time.Now()
 	require.NoError(t, agents[first].Stop(ctx))
