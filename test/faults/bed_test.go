@@ -31,7 +31,7 @@ const (
 	// cut is the same for one that clients can't reach: they miss it from the first moment on.
 	cut = dead + slack
 	// back is how long it may take after the API server is there again.
-	back     = retryPeriod + time.Second + slack
+	back     = retryPeriod + time.Second
 	asking   = 20 * time.Millisecond // period of the observer's questions
 	echoPort = 7                     // where each node answers with its name
 )
