@@ -56,6 +56,34 @@ func (v *view) touch(a, b set) {
 	}
 }
 
+// decide moves every claim as far as it goes now.
+func (l *membersLoop) decide(due *alarm) {
+	everything := l.view.shifted(due.now, standing{
+		yields: l.written.Yields, weight: l.written.Weight, stopping: l.stopping, blind: l.blind,
+	})
+	touched := l.view.touched
+	l.view.touched = set{}
+	for _, s := range l.order {
+		if !everything && s.rests() && !s.in(touched) {
+			l.doubt(s, due.now)
+			continue
+		}
+		var own alarm
+		stays := false
+		for range 4 { // a claim takes a few steps at most, and none of them twice
+			own = alarm{now: due.now}
+			was := s.tenure
+			l.move(s, &own)
+			if stays = s.tenure == was; stays {
+				break
+			}
+			l.view.stirred = true
+		}
+		s.rest(stays && own.next.IsZero())
+		due.next = earlier(due.next, own.next)
+	}
+}
+
 // rest notes whether the last look at s found nothing to do, now or at some moment.
 func (s *stake) rest(nothing bool) {
 	s.resting = ""
