@@ -214,7 +214,7 @@ func (n *node) wireHolder() {
 		cfg.Sources = append(cfg.Sources, agent.SourceControlPlane)
 	}
 	if n.cfg.Services.Enabled {
-		cfg.Sources = append(cfg.Sources, agent.SourceShared)
+		cfg.Sources = append(cfg.Sources, agent.SourceServices)
 	}
 	n.counts = agent.NewMetrics(n.metrics, func() []agent.State { return n.holder.States() })
 	cfg.Metrics = n.counts
@@ -264,7 +264,7 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 			Bits4: max(n.cfg.Links.Subnet.V4, 0), Bits6: max(n.cfg.Links.Subnet.V6, 0),
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
-		Shared: elector, Spread: elector, Reserved: n.reserved(), Subnets: n.subnets,
+		Elector: elector, Reserved: n.reserved(), Subnets: n.subnets,
 		Preserve: n.cfg.Election.PreserveAddress, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})

@@ -29,26 +29,26 @@ func (w *world) cordon(name string, cordoned bool) {
 func TestDrainWithoutElection(t *testing.T) {
 	// A node of several that all hold what they can serve, with one Service that any serves and one that n1 alone serves.
 	start := func(t *testing.T) *world {
-		w := newWorld(t, func(c *agent.ServicesConfig) { c.Spread, c.StayAtStop, c.Drain = c.Shared, true, 5*time.Second })
+		w := newWorld(t, func(c *agent.ServicesConfig) { c.StayAtStop, c.Drain = true, 5*time.Second })
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1", "n2"))
 		w.put(service("here", "192.0.2.11", local), slice("here", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10", "192.0.2.11")
+		w.elector.grant(t, "192.0.2.10", "192.0.2.11")
 		w.expect("kernel +192.0.2.10", "kernel +192.0.2.11", "wire +192.0.2.10", "wire +192.0.2.11")
 		return w
 	}
-	const all = "192.0.2.10 192.0.2.11@n1 reports"
+	const all = "192.0.2.10 reports spread:192.0.2.11@n1"
 
 	story(t, "what others serve is marked first, and dropped after a while; what nobody else serves stays", func(t *testing.T) {
 		w := start(t)
 		w.cordon("n2", false)
 		w.cordon("n1", true)
-		w.expectClaims(all, "")
+		w.expectClaims(all)
 		w.expect("wire marks 192.0.2.10")
 		time.Sleep(5*time.Second - time.Millisecond)
-		w.expectClaims(all, "")
+		w.expectClaims(all)
 		time.Sleep(time.Millisecond)
-		w.expectClaims("192.0.2.11@n1 reports", "")
-		w.shared.grant(t, "192.0.2.11")
+		w.expectClaims("reports spread:192.0.2.11@n1")
+		w.elector.grant(t, "192.0.2.11")
 		w.expect("wire -192.0.2.10", "kernel -192.0.2.10")
 		for _, v := range w.services.View() {
 			if v.Service == "default/web" && (v.Held || v.Reason != "this node is cordoned") {
@@ -56,9 +56,9 @@ func TestDrainWithoutElection(t *testing.T) {
 			}
 		}
 		w.put(service("here", "192.0.2.11", local), slice("here", 0, "n1", "n2"))
-		w.expectClaims("reports", "")
+		w.expectClaims("reports")
 		w.cordon("n1", false)
-		w.expectClaims("192.0.2.10 192.0.2.11@n1,n2 reports", "")
+		w.expectClaims("192.0.2.10 reports spread:192.0.2.11@n1,n2")
 	})
 
 	story(t, "a node that is uncordoned in time drops nothing", func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestDrainWithoutElection(t *testing.T) {
 		w.cordon("n1", false)
 		w.expect("wire unmarks 192.0.2.10")
 		time.Sleep(10 * time.Second)
-		w.expectClaims(all, "")
+		w.expectClaims(all)
 		w.expect()
 	})
 
@@ -79,9 +79,9 @@ func TestDrainWithoutElection(t *testing.T) {
 		w.cordon("n2", true)
 		w.cordon("n1", true)
 		time.Sleep(10 * time.Second)
-		w.expectClaims(all, "")
+		w.expectClaims(all)
 		w.expect()
 		w.cordon("n2", false)
-		w.expectClaims("192.0.2.11@n1 reports", "")
+		w.expectClaims("reports spread:192.0.2.11@n1")
 	})
 }

@@ -25,7 +25,6 @@ func compareNames(a, b Name) int {
 // said so. It is one claim.
 type Group struct {
 	Claim     election.Claim
-	Spread    bool
 	Services  []Name        // sorted
 	Addresses []vip.Address // of those Services that are active
 }
@@ -42,16 +41,21 @@ type groups struct {
 	wishes map[Name]Wish
 	tied   map[tie]map[Name]struct{}
 	of     map[Name]*Group
-	// claims are the groups that are claims, by name: those for the one lease, and those that are spread.
-	claims [2]map[string]*Group
-	single bool // none is spread apart: all are in claims[0]
+	claims map[string]*Group // the groups that are claims, by name
 }
 
-func newGroups(single bool) *groups {
+func newGroups() *groups {
 	return &groups{
-		single: single, claims: [2]map[string]*Group{make(map[string]*Group), make(map[string]*Group)},
-		wishes: make(map[Name]Wish), tied: make(map[tie]map[Name]struct{}), of: make(map[Name]*Group),
+		wishes: make(map[Name]Wish), tied: make(map[tie]map[Name]struct{}), of: make(map[Name]*Group), claims: make(map[string]*Group),
 	}
+}
+
+// having returns the group of the Services that ask for addr, nil if none does.
+func (g *groups) having(addr netip.Addr) *Group {
+	for name := range g.tied[tie{addr: addr}] {
+		return g.of[name]
+	}
+	return nil
 }
 
 func ties(w Wish) []tie {
@@ -102,10 +106,8 @@ func (g *groups) set(name Name, w Wish) bool {
 }
 
 func (g *groups) forget(name Name) {
-	if before := g.of[name]; before != nil {
-		if at := g.claims[g.side(before)]; at[before.Claim.Name] == before {
-			delete(at, before.Claim.Name)
-		}
+	if before := g.of[name]; before != nil && g.claims[before.Claim.Name] == before {
+		delete(g.claims, before.Claim.Name)
 	}
 	delete(g.of, name)
 }
@@ -127,7 +129,7 @@ func (g *groups) regroup(touched map[Name]struct{}) {
 			g.of[m] = group
 		}
 		if len(group.Addresses) > 0 {
-			g.claims[g.side(group)][group.Claim.Name] = group
+			g.claims[group.Claim.Name] = group
 		}
 	}
 }
@@ -153,6 +155,7 @@ func (g *groups) build(members []Name) *Group {
 	var name string
 	var lowest netip.Addr
 	var nodes [][]string
+	leased := true
 	for _, m := range members {
 		w := g.wishes[m]
 		if w.Group != "" && (name == "" || w.Group < name) {
@@ -166,7 +169,7 @@ func (g *groups) build(members []Name) *Group {
 		if !w.Active {
 			continue
 		}
-		group.Spread = group.Spread || w.Spread
+		leased = leased && !w.Spread
 		group.Addresses = append(group.Addresses, w.Addresses...)
 		if w.Nodes != nil {
 			nodes = append(nodes, w.Nodes)
@@ -175,7 +178,7 @@ func (g *groups) build(members []Name) *Group {
 	group.Addresses = oneLink(group.Addresses)
 	group.Claim = claimOf(cmp.Or(name, lowest.String()), g.addressesOf(members))
 	group.Claim.Nodes = common(nodes)
-	group.Claim.Leased = !group.Spread
+	group.Claim.Leased = leased
 	return group
 }
 
@@ -231,12 +234,4 @@ func oneLink(addrs []vip.Address) []vip.Address {
 		seen[a.Prefix.Addr()] = struct{}{}
 		return again
 	})
-}
-
-// side returns where in claims a group belongs.
-func (g *groups) side(group *Group) int {
-	if group.Spread && !g.single {
-		return 1
-	}
-	return 0
 }

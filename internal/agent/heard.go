@@ -27,8 +27,8 @@ func (s *Services) Passed(a vip.Address) {
 	if s.unkeepLocked(a) {
 		return
 	}
-	side, g := s.holdingLocked(a.Prefix.Addr())
-	if g == nil || !side.rights[g.Claim.Name].Passing {
+	g := s.holdingLocked(a.Prefix.Addr())
+	if g == nil || !s.rights[g.Claim.Name].Passing {
 		return
 	}
 	s.passed[a.Key()] = true
@@ -36,7 +36,7 @@ func (s *Services) Passed(a vip.Address) {
 		for _, b := range g.Addresses {
 			delete(s.passed, b.Key())
 		}
-		side.elector.Heard(g.Claim.Name)
+		s.cfg.Elector.Heard(g.Claim.Name)
 	}
 }
 
@@ -45,7 +45,7 @@ func (s *Services) Passed(a vip.Address) {
 func (s *Services) Conflict(addr netip.Addr, who string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, g := s.holdingLocked(addr); g != nil {
+	if g := s.holdingLocked(addr); g != nil {
 		s.cfg.Metrics.conflict()
 		s.foreign[addr] = foreign{who, time.Now()}
 		s.inbox.claims([]string{g.Claim.Name})
@@ -78,22 +78,17 @@ func (c *ControlPlane) tellLocked(addr netip.Addr, text string) {
 	c.cfg.Tell(Event{corev1.EventTypeWarning, "AddressTrouble", "control plane: " + text})
 }
 
-// holdingLocked returns the claim that addr belongs to and its side, if this node has the right to it.
-func (s *Services) holdingLocked(addr netip.Addr) (*side, *Group) {
-	for name := range s.groups.tied[tie{addr: addr}] {
-		g := s.groups.of[name]
-		side := s.sideOf(g)
-		if _, ok := side.rights[g.Claim.Name]; ok {
-			return side, g
-		}
-		break
-	}
-	for _, side := range s.sides { // under the name that the claim had before
-		for _, g := range side.former {
-			if side.groups[g.Claim.Name] == nil && slices.ContainsFunc(g.Addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr }) {
-				return side, g
-			}
+// holdingLocked returns the claim that addr belongs to, if this node has the right to it, and nil otherwise.
+func (s *Services) holdingLocked(addr netip.Addr) *Group {
+	if g := s.groups.having(addr); g != nil {
+		if _, ok := s.rights[g.Claim.Name]; ok {
+			return g
 		}
 	}
-	return nil, nil
+	for _, g := range s.former { // under the name that the claim had before
+		if s.groups.claims[g.Claim.Name] == nil && slices.ContainsFunc(g.Addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr }) {
+			return g
+		}
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -98,18 +97,14 @@ func (h *Holder) forgetKept() {
 
 // unkeepLocked lets go of the claim of a if it is kept without a right, and reports whether it was.
 func (s *Services) unkeepLocked(a vip.Address) bool {
-	for name := range s.groups.tied[tie{addr: a.Prefix.Addr()}] {
-		g := s.groups.of[name]
-		side := s.sideOf(g)
-		if !side.kept[g.Claim.Name] {
-			return false
-		}
-		delete(side.kept, g.Claim.Name)
-		s.cfg.Logger.Info("preserved no longer", "lease", g.Claim.Name, "reason", "another host uses it")
-		s.cfg.Holder.Set(side.source, side.wants())
-		return true
+	g := s.groups.having(a.Prefix.Addr())
+	if g == nil || !s.kept[g.Claim.Name] {
+		return false
 	}
-	return false
+	delete(s.kept, g.Claim.Name)
+	s.cfg.Logger.Info("preserved no longer", "lease", g.Claim.Name, "reason", "another host uses it")
+	s.cfg.Holder.Set(SourceServices, s.wants())
+	return true
 }
 
 // SetCarrier says whether the link can carry traffic. Without it nothing is preserved: a successor would not be heard.
@@ -117,32 +112,24 @@ func (s *Services) SetCarrier(there bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut = !there
-	for _, side := range s.sides {
-		if s.cut && len(side.kept) > 0 {
-			clear(side.kept)
-			s.cfg.Logger.Info("preserved no longer", "reason", "the link is down")
-			s.cfg.Holder.Set(side.source, side.wants())
-		}
+	if s.cut && len(s.kept) > 0 {
+		clear(s.kept)
+		s.cfg.Logger.Info("preserved no longer", "reason", "the link is down")
+		s.cfg.Holder.Set(SourceServices, s.wants())
 	}
 }
 
-// release removes what is kept without a right, of which the electors know nothing. It has two seconds.
+// release removes what is kept without a right, of which the elector knows nothing. It has two seconds.
 func (s *Services) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	var errs []error
-	for _, side := range s.sides {
-		s.mu.Lock()
-		kept := len(side.kept) > 0
-		clear(side.kept)
-		version := uint64(0)
-		if kept {
-			version = s.cfg.Holder.Set(side.source, side.wants())
-		}
+	s.mu.Lock()
+	if len(s.kept) == 0 {
 		s.mu.Unlock()
-		if kept {
-			errs = append(errs, s.cfg.Holder.Await(ctx, version))
-		}
+		return nil
 	}
-	return errors.Join(errs...)
+	clear(s.kept)
+	version := s.cfg.Holder.Set(SourceServices, s.wants())
+	s.mu.Unlock()
+	return s.cfg.Holder.Await(ctx, version)
 }

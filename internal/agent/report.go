@@ -67,7 +67,7 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 		return r, nil
 	}
 	g := s.groups.of[name]
-	right, mine := s.sideOf(g).rights[g.Claim.Name]
+	right, mine := s.rights[g.Claim.Name]
 	if !mine || right.Passing {
 		return r, nil
 	}
@@ -112,7 +112,7 @@ func (s *Services) placed(g *Group, a vip.Address) vip.Key {
 
 // speaks reports whether this node is the one that tells users why a Service is held by nobody.
 func (s *Services) speaks() bool {
-	r, ok := s.sides[0].rights[reports]
+	r, ok := s.rights[reports]
 	return ok && !r.Passing
 }
 

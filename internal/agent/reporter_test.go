@@ -21,7 +21,7 @@ func TestReporter(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(resource, "web", errors.New("no verb patch"))
 		})
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.expectSaid("web", "192.0.2.10:80 by n1")
 	})
 
@@ -33,7 +33,7 @@ func TestReporter(t *testing.T) {
 			return failures < 4, nil, apierrors.NewServerTimeout(resource, "patch", 1)
 		})
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
 		w.expectSaid("web", "192.0.2.10:80 by n1")
 	})
@@ -41,7 +41,7 @@ func TestReporter(t *testing.T) {
 	story(t, "status is as the API server would complete it, so that nobody writes it back and forth", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.settle()
 		svc, err := w.client.CoreV1().Services("default").Get(t.Context(), "web", metav1.GetOptions{})
 		if err != nil {
@@ -57,11 +57,11 @@ func TestReporter(t *testing.T) {
 	story(t, "what is already said is not written again", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.settle()
 		w.client.ClearActions()
 		w.services.Changed(w.States())
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.settle()
 		for _, a := range w.client.Actions() {
 			if a.GetVerb() != "list" && a.GetVerb() != "watch" && a.GetVerb() != "get" {

@@ -46,7 +46,7 @@ func startMany(tb testing.TB, n int) (*fake.Clientset, chan []vip.Address) {
 	reporter := agent.NewReporter(agent.ReporterConfig{Node: "n1", Client: client, Events: &record.FakeRecorder{}, LeaveStatus: true, Logger: quiet})
 	always := election.NewAlways("n1", quiet)
 	s := agent.NewServices(agent.ServicesConfig{
-		Node: "n1", Mode: "BGP", Policy: defaultPolicy(), Client: client, Holder: h, Shared: always, Spread: always,
+		Node: "n1", Mode: "BGP", Policy: defaultPolicy(), Client: client, Holder: h, Elector: always,
 		Reporter: reporter, Logger: quiet,
 	})
 	for i := range n {

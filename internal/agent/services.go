@@ -21,8 +21,7 @@ import (
 // The holder's sources.
 const (
 	SourceControlPlane = "control plane"
-	SourceShared       = "services"        // under the one lease for Services
-	SourceSpread       = "spread services" // spread over the members
+	SourceServices     = "services"
 )
 
 // reports is the claim whose holder tells users why a Service is held by nobody. It has no address.
@@ -36,8 +35,7 @@ type ServicesConfig struct {
 	Client    kubernetes.Interface
 	Namespace string // the only namespace that is served; "" means all
 	Holder    *Holder
-	Shared    Elector
-	Spread    Elector    // may be Shared itself
+	Elector   Elector
 	Reserved  []Reserved // beside what the API server tells: gateways, the control plane's addresses
 	// Subnets returns the networks that this node's links are in; asked again when objects change. May be nil.
 	Subnets func() []Subnet
@@ -64,7 +62,6 @@ type ServicesConfig struct {
 // the holder which addresses the rights that it got are for. One goroutine does it, whatever the number of Services.
 type Services struct {
 	cfg   ServicesConfig
-	sides []*side
 	inbox inbox
 
 	mu       sync.Mutex // guards the fields below
@@ -79,31 +76,20 @@ type Services struct {
 	states   map[vip.Key]State
 	foreign  map[netip.Addr]foreign // addresses of ours that others were heard to use
 	passed   map[vip.Key]bool       // addresses whose successor was heard
+	spoken   bool                   // Apply was called
+	list     []election.Right       // as given, sorted by claim
+	rights   map[string]election.Right
+	former   map[string]*Group // what the rights are for, also where the claim has another name by now
+	kept     map[string]bool   // claims whose right was lost and whose addresses are preserved
 }
 
 // NewServices returns Services that do nothing before Run.
 func NewServices(cfg ServicesConfig) *Services {
-	s := &Services{
-		cfg: cfg, groups: newGroups(cfg.Spread == cfg.Shared), reasons: make(map[Name]Reason), states: make(map[vip.Key]State),
+	return &Services{
+		cfg: cfg, groups: newGroups(), reasons: make(map[Name]Reason), states: make(map[vip.Key]State),
 		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
+		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool),
 	}
-	s.sides = []*side{newSide(SourceShared, cfg.Shared, &cfg, s.leaves)}
-	if cfg.Spread != cfg.Shared {
-		s.sides = append(s.sides, newSide(SourceSpread, cfg.Spread, &cfg, s.leaves))
-	}
-	for i, side := range s.sides {
-		side.groups = s.groups.claims[i]
-	}
-	return s
-}
-
-// Sources returns the names under which s speaks to the holder.
-func (s *Services) Sources() []string {
-	var out []string
-	for _, side := range s.sides {
-		out = append(out, side.source)
-	}
-	return out
 }
 
 // Run serves until ctx ends, then hands over or gives back everything. While the API server is away it goes on with what it
@@ -114,13 +100,11 @@ func (s *Services) Run(ctx context.Context) error {
 	g.Go(func() error { return o.run(ctx, s.cfg.Logger) })
 	g.Go(func() error { o.startSlowly(ctx, s.cfg.Logger); return nil })
 	g.Go(func() error { return s.follow(ctx, o) })
-	for _, side := range s.sides {
-		g.Go(func() error {
-			return side.elector.Run(ctx, func(work context.Context, rights []election.Right) error {
-				return s.apply(work, side, rights, ctx.Err() != nil)
-			})
+	g.Go(func() error {
+		return s.cfg.Elector.Run(ctx, func(work context.Context, rights []election.Right) error {
+			return s.apply(work, rights, ctx.Err() != nil)
 		})
-	}
+	})
 	err := g.Wait()
 	return errors.Join(err, s.release(ctx))
 }
@@ -149,7 +133,7 @@ func (s *Services) follow(ctx context.Context, o *objects) error {
 	}
 }
 
-// handle takes in n, tells electors and holder what changed, and reports.
+// handle takes in n, tells elector and holder what changed, and reports.
 func (s *Services) handle(n news) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,11 +158,9 @@ func (s *Services) handle(n news) {
 		s.noteState(st, names)
 	}
 	for _, claim := range n.claims {
-		for _, side := range s.sides {
-			if g := side.groups[claim]; g != nil {
-				for _, name := range g.Services {
-					names[name] = struct{}{}
-				}
+		if g := s.groups.claims[claim]; g != nil {
+			for _, name := range g.Services {
+				names[name] = struct{}{}
 			}
 		}
 		if claim == reports {
@@ -234,27 +216,20 @@ func (s *Services) refreshFacts() bool {
 	return true
 }
 
-// publish tells the electors what this node stands for, and the holder what the rights it has mean now.
+// publish tells the elector what this node stands for, and the holder what the rights it has mean now.
 func (s *Services) publish() {
-	for _, side := range s.sides {
-		claims := make([]election.Claim, 0, len(side.groups)+1)
-		for _, g := range side.groups {
-			if !s.leaves(g) || time.Now().Before(s.drained) {
-				claims = append(claims, g.Claim)
-			}
-		}
-		if !side.spread {
-			claims = append(claims, election.Claim{Name: reports, Leased: true})
-		}
-		side.elector.Set(claims)
-		maps.DeleteFunc(side.kept, func(claim string, _ bool) bool { return side.groups[claim] == nil })
-		if side.spoken {
-			s.cfg.Holder.Set(side.source, side.wants())
+	claims := make([]election.Claim, 0, len(s.groups.claims)+1)
+	for _, g := range s.groups.claims {
+		if !s.leaves(g) || time.Now().Before(s.drained) {
+			claims = append(claims, g.Claim)
 		}
 	}
+	s.cfg.Elector.Set(append(claims, election.Claim{Name: reports, Leased: true}))
+	maps.DeleteFunc(s.kept, func(claim string, _ bool) bool { return s.groups.claims[claim] == nil })
+	if s.spoken {
+		s.cfg.Holder.Set(SourceServices, s.wants())
+	}
 }
-
-func (s *Services) sideOf(g *Group) *side { return s.sides[s.groups.side(g)] }
 
 // Changed takes in what became of addresses; it is the holder's [HolderConfig.Changed].
 func (s *Services) Changed(states []State) { s.inbox.changed(states) }

@@ -83,7 +83,7 @@ func (d *decider) grant(t *testing.T, claims ...string) {
 	}
 }
 
-// list returns the claims as "name" or "name@node,node", sorted.
+// list returns the claims as "name" or "name@node,node", after "spread:" where no lease is for them, sorted.
 func (d *decider) list() string {
 	synctest.Wait()
 	d.mu.Lock()
@@ -94,6 +94,9 @@ func (d *decider) list() string {
 		if c.Nodes != nil {
 			text += "@" + strings.Join(c.Nodes, ",")
 		}
+		if !c.Leased {
+			text = "spread:" + text
+		}
 		out = append(out, text)
 	}
 	slices.Sort(out)
@@ -103,28 +106,28 @@ func (d *decider) list() string {
 // world is an agent's Services over a fake API server, with a holder over recording rooms.
 type world struct {
 	*rig
-	client         *fake.Clientset
-	shared, spread *decider
-	events         *record.FakeRecorder
-	services       *agent.Services
+	client   *fake.Clientset
+	elector  *decider
+	events   *record.FakeRecorder
+	services *agent.Services
 }
 
 func newWorld(t *testing.T, change func(*agent.ServicesConfig)) *world {
-	w := &world{shared: newDecider(), spread: newDecider(), events: record.NewFakeRecorder(1000)}
+	w := &world{elector: newDecider(), events: record.NewFakeRecorder(1000)}
 	w.client = fake.NewClientset(
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Status: corev1.NodeStatus{
 			Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.2"}},
 		}},
 	)
 	w.rig = newRig(t, func(c *agent.HolderConfig, _ *rig) {
-		c.Sources = []string{agent.SourceShared, agent.SourceSpread}
+		c.Sources = []string{agent.SourceServices}
 		c.Changed = func(s []agent.State) { w.services.Changed(s) }
 		c.Passed = func(a vip.Address) { w.services.Passed(a) }
 		c.Prober = nil
 	})
 	reporter := agent.NewReporter(agent.ReporterConfig{Node: "n1", Client: w.client, Events: w.events, Single: true, Logger: quietLog(t)})
 	cfg := agent.ServicesConfig{
-		Node: "n1", Mode: "ARP", Policy: defaultPolicy(), Client: w.client, Holder: w.Holder, Shared: w.shared, Spread: w.spread,
+		Node: "n1", Mode: "ARP", Policy: defaultPolicy(), Client: w.client, Holder: w.Holder, Elector: w.elector,
 		Reporter: reporter, Logger: quietLog(t),
 	}
 	if change != nil {
@@ -206,13 +209,10 @@ func (w *world) expectTold(want ...string) {
 	}
 }
 
-func (w *world) expectClaims(shared, spread string) {
+func (w *world) expectClaims(want string) {
 	w.t.Helper()
-	if got := w.shared.list(); got != shared {
-		w.t.Errorf("shared claims are %q, not %q", got, shared)
-	}
-	if got := w.spread.list(); got != spread {
-		w.t.Errorf("spread claims are %q, not %q", got, spread)
+	if got := w.elector.list(); got != want {
+		w.t.Errorf("claims are %q, not %q", got, want)
 	}
 }
 
@@ -246,11 +246,11 @@ func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
 func TestServices(t *testing.T) {
 	story(t, "a Service is claimed, held when granted, reported, and let go of when deleted", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.expectClaims("reports", "")
+		w.expectClaims("reports")
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.expectClaims("192.0.2.10 reports", "")
+		w.expectClaims("192.0.2.10 reports")
 		w.expect()
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
 		w.expectSaid("web", "192.0.2.10:80 by n1")
 		w.expectTold("Normal Held Held by n1 with ARP")
@@ -259,13 +259,13 @@ func TestServices(t *testing.T) {
 		}
 		w.settle()
 		w.expect("wire -192.0.2.10", "kernel -192.0.2.10")
-		w.expectClaims("reports", "")
+		w.expectClaims("reports")
 	})
 
 	story(t, "every later change of a Service is followed", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10", "192.0.2.11")
+		w.elector.grant(t, "192.0.2.10", "192.0.2.11")
 		w.settle()
 		w.journal.take()
 		w.put(service("web", "192.0.2.10", func(s *corev1.Service) { s.Spec.Ports[0].Port = 8080 }))
@@ -295,22 +295,22 @@ func TestServices(t *testing.T) {
 
 	story(t, "without endpoints it is not held; when the first comes, it is", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.shared.grant(t, "reports")
+		w.elector.grant(t, "reports")
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1:down"))
-		w.expectClaims("reports", "")
+		w.expectClaims("reports")
 		w.expectTold("Normal NoEndpoints no serving endpoint")
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1:down"), slice("web", 1, "n2"))
-		w.expectClaims("192.0.2.10 reports", "")
+		w.expectClaims("192.0.2.10 reports")
 	})
 
 	story(t, "policy Local goes to nodes with an endpoint, and is spread although the rest is not", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10", local), slice("web", 0, "n2"))
-		w.expectClaims("reports", "192.0.2.10@n2")
+		w.expectClaims("reports spread:192.0.2.10@n2")
 		w.put(service("web", "192.0.2.10", local), slice("web", 0, "n2", "n1"))
-		w.expectClaims("reports", "192.0.2.10@n1,n2")
+		w.expectClaims("reports spread:192.0.2.10@n1,n2")
 		w.put(service("web", "192.0.2.10"))
-		w.expectClaims("192.0.2.10 reports", "")
+		w.expectClaims("192.0.2.10 reports")
 	})
 
 	story(t, "Services that share an address are one claim, and hold it until the last one is gone", func(t *testing.T) {
@@ -318,33 +318,33 @@ func TestServices(t *testing.T) {
 		w.put(service("a", "192.0.2.10"), slice("a", 0, "n1"))
 		w.put(service("b", "192.0.2.10,2001:db8::10"), slice("b", 0, "n1"))
 		w.put(service("c", "2001:db8::10"), slice("c", 0, "n1"))
-		w.expectClaims("192.0.2.10,2001:db8::10 reports", "")
-		w.shared.grant(t, "192.0.2.10,2001:db8::10")
+		w.expectClaims("192.0.2.10,2001:db8::10 reports")
+		w.elector.grant(t, "192.0.2.10,2001:db8::10")
 		w.expect("kernel +192.0.2.10", "kernel +2001:db8::10", "wire +192.0.2.10", "wire +2001:db8::10")
 		w.put(service("b", "192.0.2.10"))
-		w.expectClaims("192.0.2.10 2001:db8::10 reports", "")
+		w.expectClaims("192.0.2.10 2001:db8::10 reports")
 		w.expect() // until the rights to both are here
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.expect("wire -2001:db8::10", "kernel -2001:db8::10")
 		w.put(service("a", "192.0.2.11"))
 		w.expect()
-		w.expectClaims("192.0.2.10 192.0.2.11 2001:db8::10 reports", "")
+		w.expectClaims("192.0.2.10 192.0.2.11 2001:db8::10 reports")
 	})
 
 	story(t, "Services with one lease name are one claim", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("a", "192.0.2.10", annotated(annotations.LeaseName, "both")), slice("a", 0, "n1"))
 		w.put(service("b", "192.0.2.11", annotated(annotations.LeaseName, "default/both")), slice("b", 0, "n1"))
-		w.expectClaims("default/both,192.0.2.10,192.0.2.11 reports", "")
+		w.expectClaims("default/both,192.0.2.10,192.0.2.11 reports")
 	})
 
 	story(t, "one broken Service harms only itself", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.shared.grant(t, "reports")
+		w.elector.grant(t, "reports")
 		w.put(service("bad", "nonsense!"), slice("bad", 0, "n1"))
 		w.put(service("thief", "192.0.2.2"), slice("thief", 0, "n1"))
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.expectClaims("192.0.2.10 reports", "")
+		w.expectClaims("192.0.2.10 reports")
 		w.expectTold(
 			`Warning BadAddress kube-vip.io/loadbalancerIPs: "nonsense!" is neither an IP address nor a host name`,
 			"Warning AddressRefused 192.0.2.2: an address of node n1",
@@ -359,13 +359,13 @@ func TestServices(t *testing.T) {
 			}
 			c.Policy.AllowedIPs = []netip.Prefix{prefix("192.0.0.0/8"), prefix("198.18.0.0/15")}
 		})
-		w.shared.grant(t, "reports")
+		w.elector.grant(t, "reports")
 		for i, refused := range []string{"192.0.2.1", "192.0.2.100", "192.0.2.2", "203.0.113.1"} {
 			w.put(service(fmt.Sprint("thief-", i), refused), slice(fmt.Sprint("thief-", i), 0, "n1"))
 		}
 		w.put(service("pod", "198.18.1.7"), slice("pod", 0, "n1"))
 		w.put(service("cluster", "198.18.2.7"), slice("cluster", 0, "n1"))
-		w.expectClaims("198.18.1.7 198.18.2.7 reports", "")
+		w.expectClaims("198.18.1.7 198.18.2.7 reports")
 		node, err := w.client.CoreV1().Nodes().Get(t.Context(), "n1", metav1.GetOptions{})
 		must(t, err)
 		node.Spec.PodCIDRs = []string{"198.18.1.0/24"}
@@ -376,7 +376,7 @@ func TestServices(t *testing.T) {
 		}, metav1.CreateOptions{})
 		must(t, err)
 		w.settle()
-		w.expectClaims("reports", "")
+		w.expectClaims("reports")
 		told := w.told()
 		slices.Sort(told)
 		told = slices.Compact(told)
@@ -396,7 +396,7 @@ func TestServices(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("bad", "nonsense!"), slice("bad", 0, "n1"))
 		w.expectTold()
-		w.shared.grant(t, "reports")
+		w.elector.grant(t, "reports")
 		if told := w.told(); len(told) != 1 {
 			t.Errorf("told %q", told)
 		}
@@ -405,22 +405,22 @@ func TestServices(t *testing.T) {
 	story(t, "a right that is passed on is let go of when the successor was heard for every address", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10,2001:db8::10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10,2001:db8::10")
+		w.elector.grant(t, "192.0.2.10,2001:db8::10")
 		w.settle()
 		w.journal.take()
-		w.shared.grant(t, "192.0.2.10,2001:db8::10 passing")
+		w.elector.grant(t, "192.0.2.10,2001:db8::10 passing")
 		w.expect("wire -192.0.2.10", "wire -2001:db8::10")
 		w.lan.ears[addr("192.0.2.10").Key()] <- agent.Announced
 		synctest.Wait()
-		if len(w.shared.heard) > 0 {
+		if len(w.elector.heard) > 0 {
 			t.Error("let go of when one of two was heard")
 		}
 		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
 		synctest.Wait()
-		if d := cmp.Diff([]string{"192.0.2.10,2001:db8::10"}, w.shared.heard); d != "" {
+		if d := cmp.Diff([]string{"192.0.2.10,2001:db8::10"}, w.elector.heard); d != "" {
 			t.Error(d)
 		}
-		w.shared.grant(t)
+		w.elector.grant(t)
 		w.expect("kernel -192.0.2.10", "kernel -2001:db8::10")
 		// Whoever has it now writes the status.
 		w.expectSaid("web", "192.0.2.10:80 2001:db8::10:80 by n1")
@@ -429,32 +429,32 @@ func TestServices(t *testing.T) {
 	story(t, "an address that comes or goes takes no other with it", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "2001:db8::10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "2001:db8::10")
+		w.elector.grant(t, "2001:db8::10")
 		w.settle()
 		w.journal.take()
 		w.put(service("web", "192.0.2.10,2001:db8::10")) // its lowest address is another one now
-		w.expectClaims("192.0.2.10,2001:db8::10 reports", "")
+		w.expectClaims("192.0.2.10,2001:db8::10 reports")
 		w.expect()
-		w.shared.grant(t, "192.0.2.10,2001:db8::10")
+		w.elector.grant(t, "192.0.2.10,2001:db8::10")
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
 		w.put(service("web", "192.0.2.10"))
 		w.expect("wire -2001:db8::10", "kernel -2001:db8::10")
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.expect()
 	})
 
 	story(t, "under its old name a claim is passed on like any other", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "2001:db8::10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "2001:db8::10")
+		w.elector.grant(t, "2001:db8::10")
 		w.put(service("web", "192.0.2.10,2001:db8::10"))
-		w.shared.grant(t, "2001:db8::10 passing")
+		w.elector.grant(t, "2001:db8::10 passing")
 		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
 		synctest.Wait()
-		if d := cmp.Diff([]string{"2001:db8::10"}, w.shared.heard); d != "" {
+		if d := cmp.Diff([]string{"2001:db8::10"}, w.elector.heard); d != "" {
 			t.Error(d)
 		}
-		w.shared.grant(t)
+		w.elector.grant(t)
 		w.journal.take()
 		w.put(service("web", "192.0.2.10,2001:db8::10,2001:db8::11"))
 		w.expect()
@@ -463,7 +463,7 @@ func TestServices(t *testing.T) {
 	story(t, "a conflict is told to the Service's owner", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.expectTold("Normal Held Held by n1 with ARP")
 		w.services.Conflict(netipMust("192.0.2.10"), "02:00:00:00:00:99")
 		w.expectTold("Warning AddressTrouble 192.0.2.10 is also used by 02:00:00:00:00:99")
@@ -472,26 +472,26 @@ func TestServices(t *testing.T) {
 	story(t, "preserved addresses stay on the link when the right is lost, and go when the agent stops", func(t *testing.T) {
 		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
-		w.shared.grant(t)
+		w.elector.grant(t, "192.0.2.10")
+		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
 	})
 
 	preserving := func(t *testing.T) *world {
 		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		return w
 	}
 	story(t, "preserved addresses go when another host is heard, and when the link is down", func(t *testing.T) {
 		w := preserving(t)
-		w.shared.grant(t)
+		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
 		w.lan.ears[addr("192.0.2.10").Key()] <- agent.Announced
 		w.settle()
 		w.expect("kernel -192.0.2.10")
-		w.shared.grant(t, "192.0.2.10")
-		w.shared.grant(t)
+		w.elector.grant(t, "192.0.2.10")
+		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
 		w.services.SetCarrier(false)
 		w.settle()
@@ -499,12 +499,12 @@ func TestServices(t *testing.T) {
 	})
 	story(t, "what was passed on is not preserved, nor what is lost with the link", func(t *testing.T) {
 		w := preserving(t)
-		w.shared.grant(t, "192.0.2.10 passing")
-		w.shared.grant(t)
+		w.elector.grant(t, "192.0.2.10 passing")
+		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
-		w.shared.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.services.SetCarrier(false)
-		w.shared.grant(t)
+		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
 	})
 

@@ -83,7 +83,7 @@ func (s *Services) viewLocked(name Name) ServiceView {
 	}
 	g := s.groups.of[name]
 	v.Claim = g.Claim.Name
-	right, mine := s.sideOf(g).rights[g.Claim.Name]
+	right, mine := s.rights[g.Claim.Name]
 	v.Held = mine && w.Active && !right.Passing
 	if !w.Active || v.Held {
 		return v
@@ -98,17 +98,15 @@ func (s *Services) viewLocked(name Name) ServiceView {
 	return v
 }
 
-// Ready returns nil once everything was read from the API server and the electors have spoken.
+// Ready returns nil once everything was read from the API server and the elector has spoken.
 func (s *Services) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.objects == nil {
 		return errNotRead
 	}
-	for _, side := range s.sides {
-		if !side.spoken {
-			return errNotElected
-		}
+	if !s.spoken {
+		return errNotElected
 	}
 	return nil
 }
