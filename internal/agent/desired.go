@@ -25,7 +25,6 @@ type Policy struct {
 	Bits6      int    // the same for IPv6
 	Spread     bool   // every claim is spread over the nodes (svc_election)
 	OnDemand   bool   // claims of Services that ask for it are (per_service_election_on_demand)
-	Elected    bool   // one node at a time holds an address; false: every node may (BGP and routes without election)
 	AutoLink   string // what "auto" means for an address in no link's subnet; "" refuses it
 	AllowedIPs []netip.Prefix
 }

@@ -9,16 +9,17 @@ import (
 	"daymark/internal/election"
 )
 
-// both is a process as the agent runs it: a Lease whose Peers are the process's own Members.
+// both is a process as the agent runs it: the control plane's Lease, and beside it the process's members, which are its Peers, or
+// the elector of Services over them.
 type both struct {
 	*election.Lease
-	members *election.Members
+	beside election.Elector
 }
 
 func (b both) Run(ctx context.Context, apply election.Apply) error {
 	done := make(chan error)
 	go func() {
-		done <- b.members.Run(ctx, func(context.Context, []election.Right) error { return nil })
+		done <- b.beside.Run(ctx, func(context.Context, []election.Right) error { return nil })
 	}()
 	if err := b.Lease.Run(ctx, apply); err != nil {
 		return err
@@ -61,23 +62,6 @@ func TestLeaseWithMembers(t *testing.T) {
 	})
 }
 
-// trio is a process that stands for the control plane's lease, for the one of Services, and as a member.
-type trio struct {
-	both
-	services *election.Lease
-}
-
-func (t trio) Run(ctx context.Context, apply election.Apply) error {
-	done := make(chan error)
-	go func() {
-		done <- t.services.Run(ctx, func(context.Context, []election.Right) error { return nil })
-	}()
-	if err := t.both.Run(ctx, apply); err != nil {
-		return err
-	}
-	return <-done
-}
-
 func TestCostAtRest(t *testing.T) {
 	for name, spread := range map[string]int{"all Services under one lease": 0, "and some spread": 30} {
 		story(t, name, func(w *world) {
@@ -85,20 +69,15 @@ func TestCostAtRest(t *testing.T) {
 				w.process(name, func(p *proc) election.Elector {
 					cfg := p.config()
 					cfg.Pace = new(election.Pace)
-					m, err := election.NewMembers(election.MembersConfig{Config: cfg, Group: "services"})
+					services, m := gated(w, cfg)
+					all := claims(10 + spread)
+					services.Set(append(leased(all[:10]), all[10:]...))
+					l, err := election.NewLease(election.LeaseConfig{Config: cfg, Name: leaseName, Peers: m})
 					if err != nil {
 						w.t.Fatal(err)
 					}
-					lease := func(name string) *election.Lease {
-						l, err := election.NewLease(election.LeaseConfig{Config: cfg, Name: name, Peers: m})
-						if err != nil {
-							w.t.Fatal(err)
-						}
-						l.Set([]election.Claim{{Name: "cp"}})
-						return l
-					}
-					m.Set(claims(spread))
-					return trio{both{lease(leaseName), m}, lease("kube-vip-services")}
+					l.Set([]election.Claim{{Name: "cp"}})
+					return both{l, services}
 				}).start()
 				time.Sleep(2 * time.Second) // the first one gets both leases
 			}

@@ -13,16 +13,22 @@ import (
 
 func gatedProc(w *world, name string) *proc {
 	return w.process(name, func(p *proc) election.Elector {
-		m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services"})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		l, err := election.NewLease(election.LeaseConfig{Config: p.config(), Name: servicesLease, Peers: m})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return election.NewGated(l, m)
+		g, _ := gated(w, p.config())
+		return g
 	})
+}
+
+// gated is the elector of Services and the members that it gives them to.
+func gated(w *world, cfg election.Config) (*election.Gated, *election.Members) {
+	m, err := election.NewMembers(election.MembersConfig{Config: cfg, Group: "services"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l, err := election.NewLease(election.LeaseConfig{Config: cfg, Name: servicesLease, Peers: m})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return election.NewGated(l, m), m
 }
 
 const servicesLease = "kube-vip-services"
