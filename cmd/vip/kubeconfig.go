@@ -81,12 +81,14 @@ func kubeconfig(c Config) (config *rest.Config, local bool, err error) {
 }
 
 // dialer returns a dial function that gives up a connection whose data isn't acknowledged within patience
-// (TCP_USER_TIMEOUT, tcp(7)), so that a vanished API server is noticed in time for another attempt to renew a lease. The
-// local name goes to the loopback address without a resolver, and to what the resolver says when nobody listens there.
+// (TCP_USER_TIMEOUT, tcp(7)), so that a vanished API server is noticed in time for another attempt to renew a lease. A
+// connection that is silent, such as that of a watch of Services, is asked every five seconds whether it lives: where the
+// API server lost its power nobody tells, and objects would go unseen for as long. The local name goes to the loopback address without a resolver, and to what the resolver says when nobody listens there.
 func dialer(patience time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	const silent = 5 * time.Second
 	d := net.Dialer{
-		Timeout:   max(patience, time.Second),
-		KeepAlive: 15 * time.Second,
+		Timeout:         max(patience, time.Second),
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silent, Interval: silent},
 		Control: func(_, _ string, c syscall.RawConn) error {
 			var failed error
 			err := c.Control(func(fd uintptr) {

@@ -17,10 +17,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -108,6 +110,39 @@ func TestControlPlaneAsksItsOwnAPIServer(t *testing.T) {
 	})
 	if status := ask(t, config); status != http.StatusOK {
 		t.Errorf("status %d", status)
+	}
+}
+
+// A connection to an API server that vanished is found dead by the kernel: in time for another attempt to renew a lease where
+// there is something to send, and within ten seconds where there is not.
+func TestVanishedAPIServerIsNoticed(t *testing.T) {
+	port, file := apiServer(t, []string{"kubernetes"})
+	config := restConfig(t, vip.Config{Kubernetes: vip.Kubernetes{File: file}})
+	conn, err := config.Dial(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []struct {
+		name               string
+		level, option, max int
+	}{
+		{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 1500}, // ms, half the renew deadline
+		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 5},            // seconds
+		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 5},
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+	} {
+		var value int
+		if cerr := raw.Control(func(fd uintptr) { value, err = unix.GetsockoptInt(int(fd), o.level, o.option) }); cerr != nil || err != nil {
+			t.Fatal(cerr, err)
+		}
+		if value < 1 || value > o.max {
+			t.Errorf("%s is %d, want at most %d", o.name, value, o.max)
+		}
 	}
 }
 

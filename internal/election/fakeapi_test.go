@@ -166,10 +166,11 @@ type path struct {
 
 	mu      sync.Mutex
 	delay   func() time.Duration // one way; nil is 1 ms
-	mended  chan struct{}        // nil while nothing is cut; closed when it is mended
+	outage  *outage              // nil while nothing is cut
 	refuse  error                // every request is answered with it
-	stalled chan struct{}        // like mended, for what watches deliver
+	stalled chan struct{}        // nil, or closed when what watches deliver goes on
 	broken  chan struct{}        // closed and replaced to end every watch
+	dead    chan struct{}        // closed and replaced when every connection there is goes silent
 	lose    int                  // so many answers are lost, though the requests were done
 	asked   int
 }
@@ -181,24 +182,43 @@ func (p *path) requests() int {
 	return p.asked
 }
 
-func newPath(a *api) *path { return &path{api: a, broken: make(chan struct{})} }
+func newPath(a *api) *path {
+	return &path{api: a, broken: make(chan struct{}), dead: make(chan struct{})}
+}
+
+// outage is a time during which a path is cut.
+type outage struct {
+	over chan struct{} // closed when it is mended: what was sent arrives
+	lost chan struct{} // closed when what was sent never arrives, though the path is mended
+}
 
 // cut makes requests and watches hang until mend.
 func (p *path) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mended == nil {
-		p.mended = make(chan struct{})
+	if p.outage == nil {
+		p.outage = &outage{over: make(chan struct{}), lost: make(chan struct{})}
 	}
 }
 
 func (p *path) mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mended != nil {
-		close(p.mended)
-		p.mended = nil
+	if p.outage != nil {
+		close(p.outage.over)
+		p.outage = nil
 	}
+}
+
+// mendAnew mends a path for new connections only: what was sent into the old ones is lost, and nobody says that they are dead,
+// as when the machine of the API server lost its power, or a firewall on the way its memory.
+func (p *path) mendAnew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.dead)
+	p.dead = make(chan struct{})
+	close(p.outage.lost)
+	p.outage = nil
 }
 
 // stall holds back what watches deliver, until unstall or until the watch is made anew.
@@ -265,13 +285,19 @@ func (p *path) way(ctx context.Context) error {
 	}
 	for {
 		p.mu.Lock()
-		mended := p.mended
+		o := p.outage
 		p.mu.Unlock()
-		if mended == nil {
+		if o == nil {
 			return nil
 		}
 		select {
-		case <-mended:
+		case <-o.over:
+		case <-o.lost:
+			if ctx.Done() == nil {
+				return errors.New("lost")
+			}
+			<-ctx.Done()
+			return ctx.Err()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -370,11 +396,11 @@ func (l leases) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interfac
 		return nil, err
 	}
 	l.path.mu.Lock()
-	broken := l.path.broken
+	broken, dead := l.path.broken, l.path.dead
 	l.path.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	w := &stream{events: make(chan watch.Event), cancel: cancel}
-	go w.run(ctx, l.path, from, l.match(o), broken)
+	go w.run(ctx, l.path, from, l.match(o), broken, dead)
 	return w, nil
 }
 
@@ -386,7 +412,7 @@ type stream struct {
 func (s *stream) Stop()                          { s.cancel() }
 func (s *stream) ResultChan() <-chan watch.Event { return s.events }
 
-func (s *stream) run(ctx context.Context, p *path, from int, match func(*coordinationv1.Lease) bool, broken chan struct{}) {
+func (s *stream) run(ctx context.Context, p *path, from int, match func(*coordinationv1.Lease) bool, broken, dead chan struct{}) {
 	defer close(s.events)
 	send := func(e watch.Event) bool {
 		if p.way(ctx) != nil {
@@ -403,6 +429,15 @@ func (s *stream) run(ctx context.Context, p *path, from int, match func(*coordin
 			case <-ctx.Done():
 				return false
 			}
+		}
+		select {
+		case <-dead:
+			select {
+			case <-broken:
+			case <-ctx.Done():
+			}
+			return false
+		default:
 		}
 		select {
 		case s.events <- e:

@@ -46,8 +46,8 @@ func (l *leaseLoop) answered(a answer, now time.Time) {
 func (l *leaseLoop) failed(a answer, now time.Time) {
 	l.needRead = l.needRead || a.kind != "renew"
 	l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
-	if l.phase == following {
-		l.retryAt = now.Add(l.cfg.RetryPeriod)
+	if l.phase == following { // one that hung has waited long enough already
+		l.retryAt = later(l.retryAt, a.sent.Add(l.cfg.RetryPeriod))
 	}
 	if !l.failing {
 		l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)

@@ -167,6 +167,9 @@ func (l *leaseLoop) follow(due *alarm, w wants, stopping bool) (over bool) {
 	if len(w.names) == 0 || !l.known || l.needRead || l.req.busy {
 		return false
 	}
+	if until := duration(l.lease, l.cfg.LeaseDuration); holder(l.lease) != "" && due.now.Before(l.changed.Add(until)) {
+		l.watchWatch(due, max(l.cfg.RetryPeriod*3/2, until*2/5)) // whoever holds it renews it
+	}
 	at, how := l.takeable()
 	if w.yielded {
 		at = later(at, l.changed).Add(l.cfg.RetryPeriod)
@@ -180,6 +183,14 @@ func (l *leaseLoop) follow(due *alarm, w wants, stopping bool) (over bool) {
 	}
 	l.write("take", l.term())
 	return false
+}
+
+// watchWatch has the watch made anew when it has told nothing for so long: its connection may be dead, and nobody says so.
+func (l *leaseLoop) watchWatch(due *alarm, quiet time.Duration) {
+	if due.reached(l.echoed.Add(quiet)) {
+		l.echoed = due.now
+		signal(l.watch.stale)
+	}
 }
 
 // takeable returns from when on this node may try to take the lease, and how it would come by it.
@@ -239,10 +250,7 @@ func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
 		rights[i] = Right{Claim: name, Until: l.cfg.fence(l.renewed), Failover: l.failover}
 	}
 	l.show(rights)
-	if due.reached(l.echoed.Add(l.cfg.RenewDeadline)) {
-		l.echoed = due.now
-		signal(l.watch.stale) // it does not even tell of this node's own renewals
-	}
+	l.watchWatch(due, l.cfg.RenewDeadline) // it tells of this node's own renewals at least
 	at := l.retryAt
 	if l.lease != nil {
 		at = later(at, l.renewed.Add(l.cfg.Pace.period(l.cfg.Timing)))

@@ -64,8 +64,11 @@ func version(lease *coordinationv1.Lease) uint64 {
 	return v
 }
 
-// duration returns how long others wait for the holder of lease, or or when it does not say.
+// duration returns how long others wait for the holder of lease, or or when it does not say, or there is none.
 func duration(lease *coordinationv1.Lease, or time.Duration) time.Duration {
+	if lease == nil {
+		return or
+	}
 	if s := lease.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
 		return time.Duration(*s) * time.Second
 	}
