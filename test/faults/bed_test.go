@@ -107,9 +107,13 @@ func (b *bed) settle(t *testing.T) *controlplane.Node {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
+	var probers []*netns.Prober
 	for _, vip := range b.vips {
 		p := b.prober(vip)
 		defer p.Stop()
+		probers = append(probers, p)
+	}
+	for _, p := range probers {
 		first := require.Value(p.Wait(ctx, time.Now(), nil))(t)
 		require.Value(p.Wait(ctx, first.At.Add(2*retryPeriod), nil))(t)
 	}
@@ -123,8 +127,9 @@ func (b *bed) settle(t *testing.T) *controlplane.Node {
 	return all[0]
 }
 
+// prober asks for an address. What is answered late on a busy machine is not lost: an outage is in the time between answers.
 func (b *bed) prober(vip netip.Addr) *netns.Prober {
-	return netns.StartProber(netns.Probe{From: b.Client, Network: "udp", To: netip.AddrPortFrom(vip, echoPort)})
+	return netns.StartProber(netns.Probe{From: b.Client, Network: "udp", To: netip.AddrPortFrom(vip, echoPort), Timeout: 5 * time.Second})
 }
 
 func (b *bed) holders(t *testing.T, addr netip.Addr) (out []*controlplane.Node) {

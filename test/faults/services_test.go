@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,7 @@ import (
 const (
 	manyServices = 200
 	askingMany   = 200 * time.Millisecond // period of the observer's questions for each of many addresses
+	askedOfMany  = 8                      // how many of them a client asks for
 )
 
 // services are the faults of 200 addresses that are spread over the nodes, which go and come one after the other.
@@ -66,7 +68,7 @@ func (b *bed) services(t *testing.T, tb *table) {
 		return err
 	}, bounds{silence: dead})
 	m.comes(t, tb, "and mended", nodes[2], func() error { return mend(t.Context()) })
-	s := m.suffer(t, nodes[0], func() error { return m.deleteLeases(t) }, after(leaseDuration+retryPeriod))
+	s := m.suffer(t, m.heldBy(t, nodes[0]), func() error { return m.deleteLeases(t) }, after(leaseDuration+retryPeriod))
 	tb.check(t, "every member's lease deleted by hand", s, handover)
 	m.once(t)
 	b.serviceStranger(t, tb)
@@ -75,7 +77,8 @@ func (b *bed) services(t *testing.T, tb *table) {
 // many is a bed with many Services.
 type many struct {
 	*bed
-	addrs []netip.Addr
+	addrs  []netip.Addr
+	moving []netip.Addr // some of those that a node had which went last: it is to have them again when it comes
 }
 
 // create creates the Services.
@@ -133,54 +136,44 @@ func (m *many) awaitAnswers(ctx context.Context, not *controlplane.Node, since t
 func (m *many) goes(t *testing.T, tb *table, fault string, n *controlplane.Node, do func() error, most bounds) {
 	t.Helper()
 	began := time.Now()
-	s := m.suffer(t, n, do, func(ctx context.Context) error { return m.awaitAnswers(ctx, n, began) })
+	m.moving = m.heldBy(t, n)
+	s := m.suffer(t, m.moving, do, func(ctx context.Context) error { return m.awaitAnswers(ctx, n, began) })
 	tb.check(t, fault, s, most)
 }
 
 // comes plays the return of a node, which takes its share of the addresses back.
 func (m *many) comes(t *testing.T, tb *table, fault string, n *controlplane.Node, do func() error) {
 	t.Helper()
-	s := m.suffer(t, nil, do, after(leaseDuration+retryPeriod))
+	s := m.suffer(t, m.moving, do, after(leaseDuration+retryPeriod))
 	tb.check(t, fault, s, handover)
 	if has := require.Value(n.Addrs("eth0"))(t); len(has) < manyServices/6 {
 		t.Errorf("%s has only %d addresses again", n.Name(), len(has))
 	}
 }
 
-// suffer plays a fault, watches all addresses until over and a second on, and has a client ask for one that the node n holds, any
-// where n is nil.
-func (m *many) suffer(t *testing.T, n *controlplane.Node, do func() error, over func(context.Context) error) seen {
+// suffer plays a fault, watches all addresses until over and a second on, and has a client ask for some of them.
+func (m *many) suffer(t *testing.T, some []netip.Addr, do func() error, over func(context.Context) error) seen {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	one := m.heldBy(t, n)
-	p := m.prober(one)
-	defer p.Stop()
-	require.Value(p.Wait(ctx, time.Now(), nil))(t)
-	s := seen{began: time.Now()}
-	require.NoError(t, do())
-	if err := over(ctx); err != nil {
-		t.Errorf("the fault is not over: %v", err)
-	}
-	s.took = time.Since(s.began)
-	end := time.Now().Add(time.Second)
-	require.Value(p.Wait(ctx, end, nil))(t)
-	out := p.Report(s.began, end)
-	s.silence, s.asked, s.lost, s.describe = out.Longest, out.Answered+out.Lost, out.Lost, one.String()+": "+out.String()
+	s, end := m.ask(ctx, t, some, do, over)
 	for _, addr := range m.addrs {
 		m.look(t, addr, end, &s)
 	}
 	return s
 }
 
-// look takes in what was seen of an address up to end.
+// look takes in what the observer saw of an address up to end.
 func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	t.Helper()
-	history := m.LAN.Observer().History(addr, s.began).Between(s.began, end)
-	if silence := history.LongestSilence(s.began, end); silence > s.silence {
-		s.silence, s.describe = silence, fmt.Sprintf("by the observer, %s since %s:\n%s", addr, s.began.Format("15:04:05.000"), around(history.Answers(), silence))
+	observer := m.LAN.Observer()
+	history := observer.History(addr, s.began).Between(s.began, end)
+	silence := observer.Silence(addr, s.began, end)
+	s.unasked = max(s.unasked, silence.Unasked)
+	if silence.Longest > s.silence {
+		s.silence, s.describe = silence.Longest, fmt.Sprintf("by the observer, %s since %s:\n%s", addr, s.began.Format("15:04:05.000"), around(history.Answers(), silence.From))
 	}
-	if overlap := history.LongestOverlap(askingMany * 5 / 2); overlap > s.overlap {
+	if overlap := observer.Overlap(addr, s.began, end, askingMany*5/2); overlap > s.overlap {
 		s.overlap, s.turns = overlap, addr.String()+"\n"+history.Turns().String()
 	}
 	// Two that both had the right would announce in turn, every 3 s each. Weights that follow a node's return may move an address
@@ -194,26 +187,25 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	}
 }
 
-// around are the answers before and after a silence of that length.
-func around(h netns.History, silence time.Duration) netns.History {
-	for i := 1; i < len(h); i++ {
-		if h[i].At.Sub(h[i-1].At) == silence {
-			return h[max(0, i-4):min(len(h), i+4)]
-		}
-	}
-	return nil
+// around are the answers before and after a moment.
+func around(h netns.History, at time.Time) netns.History {
+	i, _ := slices.BinarySearchFunc(h, at, func(a netns.Answer, at time.Time) int { return a.At.Compare(at) })
+	return h[max(0, i-4):min(len(h), i+4)]
 }
 
-// heldBy returns an address that n has, any where n is nil.
-func (m *many) heldBy(t *testing.T, n *controlplane.Node) netip.Addr {
+// heldBy returns addresses that n has: as many as a client asks for.
+func (m *many) heldBy(t *testing.T, n *controlplane.Node) (out []netip.Addr) {
 	t.Helper()
 	for _, addr := range m.addrs {
-		if n == nil || require.Value(n.Has(addr))(t) {
-			return addr
+		if require.Value(n.Has(addr))(t) {
+			out = append(out, addr)
+		}
+		if len(out) == askedOfMany {
+			return out
 		}
 	}
-	t.Fatalf("%s has no address", n.Name())
-	return netip.Addr{}
+	t.Fatalf("%s has %d addresses", n.Name(), len(out))
+	return nil
 }
 
 // once asserts that every address is in exactly one kernel.
@@ -301,8 +293,10 @@ func (b *bed) serviceStranger(t *testing.T, tb *table) {
 		t.Errorf("a war: the holder announced it %d times, want at most %d:\n%s", len(said), most, said)
 	}
 	b.expectMetric(t, b.Node(got.Host), "daymark_agent_conflicts_total", 1, 1000)
-	history := observer.History(addr, began)
+	end := time.Now()
+	silence := observer.Silence(addr, began, end)
 	tb.check(t, "stranger uses a Service's address for 12 s, and claims it five times a second",
-		seen{silence: history.LongestSilence(began, time.Now()), overlap: history.LongestOverlap(5 * asking), turns: history.Turns().String()},
+		seen{silence: silence.Longest, unasked: silence.Unasked, took: end.Sub(began), overlap: observer.Overlap(addr, began, end, 5*asking),
+			turns: observer.History(addr, began).Turns().String()},
 		bounds{silence: slack, overlap: stay + slack})
 }

@@ -109,23 +109,33 @@ func (h History) Turns() History {
 
 // LongestSilence is the longest time between two answers, and from the first
 // moment to the first answer and from the last answer to the last moment. It means
-// something only while the address is asked for (Observer.Ask).
+// something only while the address is asked for: Observer.Silence knows when it was.
 func (h History) LongestSilence(from, to time.Time) time.Duration {
-	longest, last := time.Duration(0), from
-	for _, a := range h.Answers().Between(from, to) {
-		longest, last = max(longest, a.At.Sub(last)), a.At
+	longest, _ := longestGap(h.Answers().moments(), from, to, nil)
+	return longest
+}
+
+func (h History) moments() []time.Time {
+	out := make([]time.Time, len(h))
+	for i, a := range h {
+		out[i] = a.At
 	}
-	return max(longest, to.Sub(last))
+	return out
 }
 
 // LongestOverlap is the longest time during which two hosts both answered. A host
 // counts as answering between two of its answers when they are no further apart
 // than tolerance: some multiple of the period of asking.
 func (h History) LongestOverlap(tolerance time.Duration) time.Duration {
+	return h.longestOverlap(tolerance, nil)
+}
+
+// longestOverlap is LongestOverlap where nobody asked during the pauses: they make no answers further apart.
+func (h History) longestOverlap(tolerance time.Duration, pauses []span) time.Duration {
 	spans := map[string][]span{}
 	for _, a := range h.Answers() {
 		of := spans[a.Host]
-		if n := len(of); n > 0 && a.At.Sub(of[n-1].to) <= tolerance {
+		if n := len(of); n > 0 && a.At.Sub(of[n-1].to)-(span{of[n-1].to, a.At}).covered(pauses) <= tolerance {
 			of[n-1].to = a.At
 		} else {
 			of = append(of, span{a.At, a.At})
@@ -154,18 +164,4 @@ func (h History) String() string {
 		lines[i] = a.String()
 	}
 	return strings.Join(lines, "\n")
-}
-
-// span is a time from one answer to another.
-type span struct{ from, to time.Time }
-
-func (s span) overlap(t span) time.Duration {
-	from, to := s.from, s.to
-	if t.from.After(from) {
-		from = t.from
-	}
-	if t.to.Before(to) {
-		to = t.to
-	}
-	return max(0, to.Sub(from))
 }

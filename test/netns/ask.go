@@ -78,6 +78,7 @@ func (o *Observer) Ask(addr netip.Addr, every time.Duration) (stop func(), err e
 		return nil, fmt.Errorf("opening socket to ask for %s: %w", addr, err)
 	}
 	to := &unix.SockaddrLinklayer{Ifindex: o.lan.bridge.Index, Halen: 6}
+	o.asks(addr, every)
 	if err := unix.Sendto(fd, frame, 0, to); err != nil {
 		return nil, errors.Join(fmt.Errorf("asking for %s: %w", addr, err), unix.Close(fd))
 	}
@@ -93,6 +94,7 @@ func (o *Observer) Ask(addr netip.Addr, every time.Duration) (stop func(), err e
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				o.asks(addr, every)
 				_ = unix.Sendto(fd, frame, 0, to) // a lost question is a silence, which is what is measured
 			}
 		}

@@ -25,11 +25,18 @@ type Observer struct {
 
 	mu      sync.Mutex // guards what follows
 	seen    map[netip.Addr]History
+	asked   map[netip.Addr]questions
 	changed chan struct{} // closed and replaced when seen grows
 }
 
+// questions are those of the observer for one address.
+type questions struct {
+	every time.Duration
+	at    []time.Time
+}
+
 func newObserver(lan *LAN) (*Observer, error) {
-	o := &Observer{lan: lan, done: make(chan struct{}), seen: map[netip.Addr]History{}, changed: make(chan struct{})}
+	o := &Observer{lan: lan, done: make(chan struct{}), seen: map[netip.Addr]History{}, asked: map[netip.Addr]questions{}, changed: make(chan struct{})}
 	err := lan.ns.do(func() (err error) {
 		o.socket, err = neighbourSocket()
 		return err
@@ -142,6 +149,43 @@ func (o *Observer) History(addr netip.Addr, since time.Time) History {
 // Answers is the part of History that are replies and announcements.
 func (o *Observer) Answers(addr netip.Addr, since time.Time) History {
 	return o.History(addr, since).Answers()
+}
+
+// Silence is how long nobody answered for an address between two moments.
+type Silence struct {
+	// Longest is as of LongestSilence, less what of it is Unasked. From is when it began.
+	Longest time.Duration
+	From    time.Time
+	// Unasked is how long altogether the observer was to ask (Ask) and did not: a busy
+	// machine does not always let it, which is nobody's silence.
+	Unasked time.Duration
+}
+
+// Silence is the longest between two moments. Of an address that it never asked for all is silence.
+func (o *Observer) Silence(addr netip.Addr, from, to time.Time) Silence {
+	pauses := o.pauses(addr, from, to)
+	s := Silence{Unasked: span{from, to}.covered(pauses)}
+	s.Longest, s.From = longestGap(o.Answers(addr, from).moments(), from, to, pauses)
+	return s
+}
+
+// Overlap is LongestOverlap of what was seen between two moments. It is never the shorter for a time in which nobody asked.
+func (o *Observer) Overlap(addr netip.Addr, from, to time.Time, tolerance time.Duration) time.Duration {
+	return o.History(addr, from).Between(from, to).longestOverlap(tolerance, o.pauses(addr, from, to))
+}
+
+func (o *Observer) pauses(addr netip.Addr, from, to time.Time) []span {
+	o.mu.Lock()
+	asked := o.asked[addr]
+	o.mu.Unlock()
+	return pauses(asked.at, asked.every, from, to)
+}
+
+// asks takes note of a question that is about to be asked.
+func (o *Observer) asks(addr netip.Addr, every time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked[addr] = questions{every, append(o.asked[addr].at, time.Now())}
 }
 
 func (o *Observer) close() error {

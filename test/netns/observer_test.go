@@ -148,18 +148,3 @@ func TestHistory(t *testing.T) {
 		})
 	}
 }
-
-func TestSummarize(t *testing.T) {
-	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
-	answers := []netns.Reached{{Asked: at(40), At: at(95), By: "b"}, {Asked: at(0), At: at(5), By: "a"}, {Asked: at(10), At: at(15), By: "a"}}
-	failed := []time.Time{at(20), at(30), at(200)}
-	for until, want := range map[int]netns.Outage{
-		100: {Answered: 3, Lost: 2, Longest: 80 * time.Millisecond, From: at(15), By: []string{"a", "b"}},
-		90:  {Answered: 2, Lost: 2, Longest: 75 * time.Millisecond, From: at(15), By: []string{"a"}},
-		195: {Answered: 3, Lost: 2, Longest: 100 * time.Millisecond, From: at(95), By: []string{"a", "b"}},
-	} {
-		if diff := cmp.Diff(want, netns.Summarize(answers, failed, at(0), at(until))); diff != "" {
-			t.Errorf("until %d ms: %s", until, diff)
-		}
-	}
-}

@@ -2,13 +2,16 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Probe says what a Prober asks.
@@ -23,6 +26,10 @@ type Probe struct {
 // Prober is a client that asks again and again, each time on a fresh socket and
 // without waiting for the answers to earlier questions. It is safe for
 // concurrent use.
+//
+// It shares its CPU with all that is tested, so it tells apart what the network
+// did and what it did itself: it knows when it asked, and for a datagram it takes
+// the moment at which the kernel had the answer.
 type Prober struct {
 	probe Probe
 	stop  context.CancelFunc
@@ -30,7 +37,10 @@ type Prober struct {
 
 	mu      sync.Mutex // guards what follows
 	answers []Reached
-	failed  []time.Time // when lost questions were asked
+	failed  []time.Time       // when lost questions were asked
+	open    map[int]time.Time // when the others were, by their number
+	asked   int               // how many there were
+	err     error             // why it could not ask at all
 	changed chan struct{}
 }
 
@@ -49,15 +59,31 @@ func StartProber(p Probe) *Prober {
 		p.Timeout = time.Second
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Prober{probe: p, stop: stop, done: make(chan struct{}), changed: make(chan struct{})}
+	r := &Prober{probe: p, stop: stop, done: make(chan struct{}), open: map[int]time.Time{}, changed: make(chan struct{})}
 	go r.run(ctx)
 	return r
 }
 
+// run asks datagrams from one thread that stays on the host: a new thread for each would ask later than it says.
 func (r *Prober) run(ctx context.Context) {
 	defer close(r.done)
 	var questions sync.WaitGroup
 	defer questions.Wait()
+	if r.probe.Network != "udp" {
+		r.each(ctx, func() { questions.Go(func() { r.ask(ctx) }) })
+		return
+	}
+	err := r.probe.From.Do(func() error {
+		r.each(ctx, func() { r.askDatagram(ctx, &questions) })
+		return nil
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
+// each calls ask each period.
+func (r *Prober) each(ctx context.Context, ask func()) {
 	tick := time.NewTicker(r.probe.Every)
 	defer tick.Stop()
 	for {
@@ -65,38 +91,90 @@ func (r *Prober) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			questions.Go(func() { r.ask(ctx) })
+			ask()
 		}
 	}
 }
 
+// ask asks once by a stream.
 func (r *Prober) ask(ctx context.Context) {
-	asked := time.Now()
-	limited, cancel := context.WithTimeout(ctx, r.probe.Timeout)
+	number, asked := r.begin()
+	limited, cancel := context.WithDeadline(ctx, asked.Add(r.probe.Timeout))
 	defer cancel()
 	by, err := r.probe.once(limited)
-	if err != nil && ctx.Err() != nil {
-		return // stopped, not lost
+	r.settle(ctx, number, Reached{Asked: asked, At: time.Now(), By: by}, err)
+}
+
+// askDatagram sends a question from the host that the caller's thread is on, and leaves the answer to a goroutine.
+func (r *Prober) askDatagram(ctx context.Context, questions *sync.WaitGroup) {
+	number, asked := r.begin()
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(r.probe.To))
+	if err == nil {
+		err = errors.Join(stampReceived(conn), conn.SetReadDeadline(asked.Add(r.probe.Timeout)))
+		if err == nil {
+			_, err = conn.Write([]byte("?"))
+		}
+		if err != nil {
+			_ = conn.Close()
+		}
 	}
+	if err != nil {
+		r.settle(ctx, number, Reached{Asked: asked}, err)
+		return
+	}
+	questions.Go(func() {
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
+		buf, control := make([]byte, 64), make([]byte, 64)
+		n, nc, _, _, err := conn.ReadMsgUDPAddrPort(buf, control)
+		if err != nil {
+			n, nc = 0, 0
+		}
+		r.settle(ctx, number, Reached{Asked: asked, At: timestamp(control[:nc]), By: string(buf[:n])}, err)
+	})
+}
+
+// stampReceived makes each datagram come with the moment at which the kernel had it (SO_TIMESTAMPNS, socket(7)).
+func stampReceived(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
+	return errors.Join(err, failed)
+}
+
+// begin takes note of a question that is about to be asked.
+func (r *Prober) begin() (number int, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
-		r.failed = append(r.failed, asked)
-	} else {
-		r.answers = append(r.answers, Reached{Asked: asked, At: time.Now(), By: by})
+	r.asked++
+	asked = time.Now()
+	r.open[r.asked] = asked
+	return r.asked, asked
+}
+
+// settle takes note of what came of it.
+func (r *Prober) settle(ctx context.Context, number int, a Reached, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, number)
+	switch {
+	case err == nil:
+		r.answers = append(r.answers, a)
+	case ctx.Err() == nil: // else stopped, not lost
+		r.failed = append(r.failed, a.Asked)
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-// once asks once and returns the answer.
+// once asks once by a stream and returns the answer.
 func (p Probe) once(ctx context.Context) (string, error) {
 	network, question := p.Network, ""
-	switch p.Network {
-	case "http":
+	if p.Network == "http" {
 		network, question = "tcp", "GET / HTTP/1.0\r\nHost: vip\r\n\r\n"
-	case "udp":
-		question = "?"
 	}
 	conn, err := p.From.Dial(ctx, network, p.To.String())
 	if err != nil {
@@ -111,11 +189,6 @@ func (p Probe) once(ctx context.Context) (string, error) {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	if _, err := io.WriteString(conn, question); err != nil {
 		return "", err
-	}
-	if p.Network == "udp" {
-		buf := make([]byte, 64)
-		n, err := conn.Read(buf)
-		return string(buf[:n]), err
 	}
 	all, err := io.ReadAll(conn)
 	if err != nil {
@@ -153,7 +226,9 @@ func (r *Prober) Wait(ctx context.Context, since time.Time, want func(Reached) b
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return Reached{}, fmt.Errorf("waiting for an answer from %s to %s: %w", r.probe.To, r.probe.From.name, ctx.Err())
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return Reached{}, fmt.Errorf("waiting for an answer from %s to %s: %w", r.probe.To, r.probe.From.name, errors.Join(ctx.Err(), r.err))
 		}
 	}
 }
@@ -162,61 +237,4 @@ func (r *Prober) Wait(ctx context.Context, since time.Time, want func(Reached) b
 func (r *Prober) Stop() {
 	r.stop()
 	<-r.done
-}
-
-// Outage is what a client went through between two moments.
-type Outage struct {
-	Answered, Lost int
-	// Longest is the longest time from an answer to the next, or from the first
-	// moment to the first answer, or from the last answer to the last moment. Without
-	// an outage it is about the probe's period.
-	Longest time.Duration
-	// From is when the longest outage began.
-	From time.Time
-	By   []string // who answered, sorted
-}
-
-func (o Outage) String() string {
-	return fmt.Sprintf("unanswered for %s, %d answered, %d lost, by %s", o.Longest.Round(time.Millisecond), o.Answered, o.Lost, strings.Join(o.By, " "))
-}
-
-// Report sums up what was asked from the first moment up to the second.
-func (r *Prober) Report(from, to time.Time) Outage {
-	r.mu.Lock()
-	answers := slices.Clone(r.answers)
-	failed := slices.Clone(r.failed)
-	r.mu.Unlock()
-	return Summarize(answers, failed, from, to)
-}
-
-// Summarize is the sum of answers and of the moments at which questions were asked
-// that stayed unanswered, in any order.
-func Summarize(answers []Reached, failed []time.Time, from, to time.Time) Outage {
-	out := Outage{From: from}
-	answers = slices.Clone(answers)
-	slices.SortFunc(answers, func(a, b Reached) int { return a.At.Compare(b.At) })
-	last := from
-	consider := func(at time.Time) {
-		if at.Sub(last) > out.Longest {
-			out.Longest, out.From = at.Sub(last), last
-		}
-		last = at
-	}
-	for _, a := range answers {
-		if a.At.Before(from) || !a.At.Before(to) {
-			continue
-		}
-		out.Answered++
-		out.By = append(out.By, a.By)
-		consider(a.At)
-	}
-	consider(to)
-	for _, at := range failed {
-		if !at.Before(from) && at.Before(to) {
-			out.Lost++
-		}
-	}
-	slices.Sort(out.By)
-	out.By = slices.Compact(out.By)
-	return out
 }
