@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -57,10 +56,9 @@ func NodeExclusions(node *corev1.Node) []ipam.Exclusion {
 			out = append(out, ipam.Exclusion{Prefix: prefix.Masked(), What: "pod CIDR of node " + node.Name})
 		}
 	}
-	for text := range strings.SplitSeq(node.Labels[annotations.HasIPLabel], ",") {
-		if addr, err := netip.ParseAddr(text); err == nil {
-			out = append(out, Exclusion(addr, controlPlaneVIP))
-		}
+	vips, _ := annotations.ParseLabelAddresses(node.Labels[annotations.HasIPLabel]) // what is no address excludes nothing
+	for _, addr := range vips {
+		out = append(out, Exclusion(addr, controlPlaneVIP))
 	}
 	return out
 }

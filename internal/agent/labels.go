@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,7 +53,7 @@ func (l *Labels) SetControlPlane(addrs []netip.Addr) { l.set(annotations.HasIPLa
 func (l *Labels) SetService(name Name, addrs []netip.Addr) { l.set(serviceLabel(name), addrs) }
 
 func (l *Labels) set(key string, addrs []netip.Addr) {
-	value := labelValue(addrs)
+	value := annotations.FormatLabelAddresses(addrs)
 	l.mu.Lock()
 	same := l.want[key] == value
 	if value == "" {
@@ -162,39 +161,12 @@ func (l *Labels) ours(key string) bool {
 	return l.cfg.ControlPlane && key == annotations.HasIPLabel || l.cfg.Services && strings.HasPrefix(key, annotations.ServiceLabelPrefix)
 }
 
-// labelLimit is that of Kubernetes for a label's value and for the name in its key.
-const labelLimit = 63
-
 // serviceLabel returns the key for a Service. A name that is too long ends in a hash.
 func serviceLabel(name Name) string {
 	text := name.Name + "." + name.Namespace
-	if len(text) > labelLimit {
+	if len(text) > annotations.LabelLimit {
 		sum := sha256.Sum256([]byte(text))
-		text = text[:labelLimit-11] + "-" + hex.EncodeToString(sum[:5])
+		text = text[:annotations.LabelLimit-11] + "-" + hex.EncodeToString(sum[:5])
 	}
 	return annotations.ServiceLabelPrefix + text
-}
-
-// labelValue returns addresses as a label can have them: sorted, joined by "_", with "-" for the colons of IPv6, which is
-// written with a zero where it begins or ends with colons. Those that do not fit are left out.
-func labelValue(addrs []netip.Addr) string {
-	sorted := slices.SortedFunc(slices.Values(addrs), netip.Addr.Compare)
-	var out string
-	for _, a := range sorted {
-		text := strings.ReplaceAll(a.String(), ":", "-")
-		if strings.HasPrefix(text, "-") {
-			text = "0" + text
-		}
-		if strings.HasSuffix(text, "-") {
-			text += "0"
-		}
-		if out != "" {
-			text = out + "_" + text
-		}
-		if len(text) > labelLimit {
-			break
-		}
-		out = text
-	}
-	return out
 }
