@@ -26,6 +26,18 @@ type MembersConfig struct {
 	Group string
 	// Owner may be the node's Node object, so that the member's Lease is deleted with it; nil for none.
 	Owner *metav1.OwnerReference
+	// Changed is told who lives whenever that changed, by the goroutine of Run; it returns soon. May be nil.
+	Changed func(Census)
+}
+
+// Census is the nodes of a group as this node sees them, without itself, sorted.
+type Census struct {
+	Live []string
+	Gone []string // left or died, and have no right any more for certain
+}
+
+func (c Census) equal(o Census) bool {
+	return slices.Equal(c.Live, o.Live) && slices.Equal(c.Gone, o.Gone)
 }
 
 // Members spreads claims over nodes. Each node renews one Lease, its own; in it is a [record] that lists every claim that
@@ -88,6 +100,8 @@ type Members struct {
 	view    []member        // live members as last seen, without this node
 
 	stations map[string]string // every other member's, by hardware address
+
+	census Census // as it was told last; belongs to the loop
 }
 
 // NewMembers returns an elector, or everything that is wrong with cfg.
@@ -214,8 +228,13 @@ func (m *Members) Incarnation() string { return string(m.self) }
 func (m *Members) Live() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return names(m.view)
+}
+
+// names returns the nodes of members, sorted.
+func names(members []member) []string {
 	var out []string
-	for _, o := range m.view {
+	for _, o := range members {
 		out = append(out, o.node)
 	}
 	slices.Sort(out)
@@ -280,8 +299,13 @@ func (m *Members) take() asked {
 	return a
 }
 
-func (m *Members) show(view []member, stations map[string]string) {
+func (m *Members) show(view, gone []member, stations map[string]string) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.view, m.stations = view, stations
+	m.mu.Unlock()
+	// What follows belongs to the loop.
+	if c := (Census{Live: names(view), Gone: names(gone)}); m.cfg.Changed != nil && !c.equal(m.census) {
+		m.census = c
+		m.cfg.Changed(c)
+	}
 }

@@ -232,7 +232,7 @@ func (l *membersLoop) review(now time.Time) {
 	l.forget()
 	l.decideAt = due.next
 	live := l.view.live(now)
-	l.Members.show(live, l.view.stations())
+	l.Members.show(live, l.view.gone(), l.view.stations())
 	l.cfg.Metrics.live(len(live) + 1)
 }
 

@@ -136,3 +136,14 @@ func (v *view) live(now time.Time) []member {
 	}
 	return out
 }
+
+// gone returns the members of which it is certain that they have no right.
+func (v *view) gone() []member {
+	var out []member
+	for _, o := range v.members {
+		if o.node != "" && v.void(o) { // a Lease that was released before it was first seen tells of no node
+			out = append(out, *o)
+		}
+	}
+	return out
+}
