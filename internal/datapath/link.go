@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Link is a network interface as the kernel last told of it.
@@ -72,15 +67,8 @@ func (s *state) ownLinks() []Link {
 // until ctx ends; then it returns nil. Changes that come while changed is busy are told in one call. Changes are noticed by
 // [Kernel.Run] and [Kernel.Set].
 func (k *Kernel) WatchLinks(ctx context.Context, changed func([]Link)) error {
-	wake := make(chan struct{}, 1)
-	k.mu.Lock()
-	k.watchers[wake] = struct{}{}
-	k.mu.Unlock()
-	defer func() {
-		k.mu.Lock()
-		delete(k.watchers, wake)
-		k.mu.Unlock()
-	}()
+	wake, stop := k.watch()
+	defer stop()
 	for {
 		changed(k.Links())
 		select {
@@ -88,6 +76,19 @@ func (k *Kernel) WatchLinks(ctx context.Context, changed func([]Link)) error {
 			return nil
 		case <-wake:
 		}
+	}
+}
+
+// watch returns what tells of changes of links and of the node's own addresses, until stop.
+func (k *Kernel) watch() (wake chan struct{}, stop func()) {
+	wake = make(chan struct{}, 1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.watchers[wake] = struct{}{}
+	return wake, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.watchers, wake)
 	}
 }
 
@@ -128,61 +129,4 @@ func PrefixOn(link Link, addr netip.Addr) netip.Prefix {
 		bits = addr.BitLen()
 	}
 	return netip.PrefixFrom(addr, bits)
-}
-
-// ErrNoDefault says that there is no default route.
-var ErrNoDefault = errors.New("no default route")
-
-// Default is a default route of the main table.
-type Default struct {
-	Link    string
-	Gateway netip.Addr // invalid where there is none
-	Metric  int
-}
-
-// Defaults returns the default routes of the main table: IPv4 first, each family by metric. The link of the first is the one
-// that VIPs go to unless another is configured; the gateways are addresses that no VIP may have.
-func Defaults() ([]Default, error) {
-	var out []Default
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN, Dst: nil}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
-		if err != nil {
-			return nil, fmt.Errorf("reading default routes: %w", err)
-		}
-		var found []Default
-		for _, r := range routes {
-			found = append(found, defaultsOf(r)...)
-		}
-		slices.SortStableFunc(found, func(a, b Default) int { return cmp.Compare(a.Metric, b.Metric) })
-		out = append(out, found...)
-	}
-	if len(out) == 0 {
-		return nil, ErrNoDefault
-	}
-	return out, nil
-}
-
-// defaultsOf returns one default for each next hop of r.
-func defaultsOf(r netlink.Route) []Default {
-	hops := r.MultiPath
-	if len(hops) == 0 {
-		hops = []*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via}}
-	}
-	var out []Default
-	for _, h := range hops {
-		l, err := net.InterfaceByIndex(h.LinkIndex)
-		if err != nil {
-			continue // a blackhole, or a link that went away meanwhile
-		}
-		d := Default{Link: l.Name, Metric: r.Priority}
-		gateway := h.Gw
-		if via, ok := h.Via.(*netlink.Via); ok && gateway == nil {
-			gateway = via.Addr
-		}
-		if a, ok := netip.AddrFromSlice(gateway); ok {
-			d.Gateway = a.Unmap()
-		}
-		out = append(out, d)
-	}
-	return out
 }

@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -114,5 +115,50 @@ func TestDefaults(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" || err != nil {
 		t.Error(err, d)
+	}
+}
+
+func TestWatchDefaults(t *testing.T) {
+	link(t, "a0")
+	link(t, "a1")
+	netns.IP(t, "address add 198.18.0.1/24 dev a0")
+	netns.IP(t, "address add fd00::1/64 dev a1 nodad")
+	netns.IP(t, "route add default via 198.18.0.254 metric 100")
+	k := open(t, datapath.Config{})
+	require.Running(t, k.Run)
+	ctx, cancel := context.WithCancel(t.Context())
+	told, done := make(chan []datapath.Default, 100), make(chan error, 1)
+	go func() { done <- k.WatchDefaults(ctx, func(d []datapath.Default) { told <- d }) }()
+	for _, step := range []struct{ ip, want string }{
+		{"", "[{a0 198.18.0.254 100}]"},
+		{"-6 route add default via fd00::fe metric 50", "[{a0 198.18.0.254 100} {a1 fd00::fe 50}]"},
+		{"route replace default via 198.18.0.253 metric 100", "[{a0 198.18.0.253 100} {a1 fd00::fe 50}]"},
+		{"route add 198.19.0.0/16 via 198.18.0.99", ""},
+		{"route add default via 198.18.0.99 table 77", ""},
+		{"address add 198.18.0.2/24 dev a0", ""},
+		// Of these routes' end the kernel says nothing.
+		{"link set a0 down", "[{a1 fd00::fe 50}]"},
+		{"-6 route del default", "[]"},
+		{"link set a0 up", ""},
+		{"route add default via 198.18.0.254", "[{a0 198.18.0.254 0}]"},
+	} {
+		if step.ip != "" {
+			netns.IP(t, step.ip)
+		}
+		if step.want == "" {
+			continue // what follows would find it out of its turn
+		}
+		select {
+		case d := <-told:
+			if got := fmt.Sprint(d); got != step.want {
+				t.Fatalf("after %q: %s, want %s", step.ip, got, step.want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("after %q: nothing, want %s", step.ip, step.want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
