@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"time"
 
+	"daymark/internal/agent"
+	"daymark/internal/datapath"
 	"daymark/internal/election"
 )
 
@@ -48,3 +50,17 @@ func ParseMapping(line string) (from, to uintptr, writable bool, file string, ok
 	m, ok := parseMapping(line)
 	return m.from, m.to, m.writable, m.file, ok
 }
+
+// Surroundings is surroundings.
+type Surroundings struct{ surroundings }
+
+// NewSurroundings returns those of a node that tells of them.
+func NewSurroundings(node string, tell func(agent.Surroundings)) *Surroundings {
+	return &Surroundings{surroundings{node: node, tell: tell}}
+}
+
+// SetLinks is setLinks.
+func (s *Surroundings) SetLinks(links []datapath.Link) { s.setLinks(links) }
+
+// SetDefaults is setDefaults.
+func (s *Surroundings) SetDefaults(defaults []datapath.Default) { s.setDefaults(defaults) }

@@ -97,6 +97,9 @@ func (n *node) watchLinks(ctx context.Context) error {
 		if n.members != nil && n.lan != nil {
 			n.members.SetStations(stations(links, n.cfg.Links.ControlPlane, n.cfg.Links.Services))
 		}
+		if n.around != nil {
+			n.around.setLinks(links)
+		}
 		c.set(n.downLink(links))
 	})
 }

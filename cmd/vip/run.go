@@ -38,6 +38,7 @@ type node struct {
 	lan        *l2.Announcer // nil unless the mode is ARP
 	table      *route.Table  // nil unless the mode is routing table
 	fitness    fitness
+	around     *surroundings     // nil unless Services are enabled
 	members    *election.Members // nil without an election
 
 	holder       *agent.Holder
@@ -264,11 +265,11 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 			Bits4: max(n.cfg.Links.Subnet.V4, 0), Bits6: max(n.cfg.Links.Subnet.V6, 0),
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
-		Elector: elector, Reserved: n.reserved(), Subnets: n.subnets,
+		Elector: elector, Reserved: n.promised(),
 		Preserve: n.cfg.Election.PreserveAddress, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})
-	return nil
+	return n.watchSurroundings()
 }
 
 // detachesServices reports whether addresses of Services are announced without being on a link, where all nodes that announce

@@ -56,7 +56,7 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 	r = Report{Service: svc}
 	wish, wished := s.groups.wishes[name]
 	reason, troubled := s.reasons[name]
-	if troubled && s.speaks() && reason.Name != "NoAddress" {
+	if troubled && (s.speaks() || s.ousted[name]) && reason.Name != "NoAddress" {
 		r.Event = Event{corev1.EventTypeNormal, reason.Name, reason.Text}
 		if reason.Warning {
 			r.Event.Type = corev1.EventTypeWarning

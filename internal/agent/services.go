@@ -36,9 +36,7 @@ type ServicesConfig struct {
 	Namespace string // the only namespace that is served; "" means all
 	Holder    *Holder
 	Elector   Elector
-	Reserved  []Reserved // beside what the API server tells: gateways, the control plane's addresses
-	// Subnets returns the networks that this node's links are in; asked again when objects change. May be nil.
-	Subnets func() []Subnet
+	Reserved  []Reserved // beside what the API server and [Surroundings] tell: the control plane's addresses
 	// Preserve keeps addresses on the link, quietly, after the right to them was lost, until another host is heard to use them.
 	Preserve bool
 	// StayAtStop leaves everything as it is when Run ends: without an election it is the announcers that withdraw, in their
@@ -69,6 +67,7 @@ type Services struct {
 	facts    *Facts
 	groups   *groups
 	reasons  map[Name]Reason
+	ousted   map[Name]bool // of these, those that this node held when it found the reason: it tells their users
 	stopping bool
 	leaving  string    // why this node hands over, or ""
 	drained  time.Time // with leaving: from when on what others serve is dropped
@@ -81,12 +80,14 @@ type Services struct {
 	rights   map[string]election.Right
 	former   map[string]*Group // what the rights are for, also where the claim has another name by now
 	kept     map[string]bool   // claims whose right was lost and whose addresses are preserved
+
+	surroundings Surroundings
 }
 
 // NewServices returns Services that do nothing before Run.
 func NewServices(cfg ServicesConfig) *Services {
 	return &Services{
-		cfg: cfg, groups: newGroups(), reasons: make(map[Name]Reason), states: make(map[vip.Key]State),
+		cfg: cfg, groups: newGroups(), reasons: make(map[Name]Reason), ousted: make(map[Name]bool), states: make(map[vip.Key]State),
 		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
 		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool),
 	}
@@ -118,15 +119,10 @@ func (s *Services) follow(ctx context.Context, o *objects) error {
 	s.objects = o
 	s.mu.Unlock()
 	s.inbox.all()
-	// What the links say can change without any object changing.
-	refresh := time.NewTicker(30 * time.Second)
-	defer refresh.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-refresh.C:
-			s.inbox.facts()
 		case <-s.inbox.wake:
 			s.handle(s.inbox.take())
 		}
@@ -191,6 +187,7 @@ func (s *Services) decide(name Name) bool {
 	svc := s.objects.service(name)
 	if svc == nil {
 		delete(s.reasons, name)
+		delete(s.ousted, name)
 		return s.groups.set(name, Wish{})
 	}
 	w, reason := Desired(&s.cfg.Policy, s.facts, svc, s.objects.slicesOf(name))
@@ -199,16 +196,27 @@ func (s *Services) decide(name Name) bool {
 	} else {
 		s.reasons[name] = reason
 	}
+	if !reason.Warning {
+		delete(s.ousted, name)
+	} else if s.holds(name) {
+		s.ousted[name] = true
+	}
 	return s.groups.set(name, w)
+}
+
+// holds reports whether this node has the right to a Service's addresses.
+func (s *Services) holds(name Name) bool {
+	g := s.groups.of[name]
+	if g == nil {
+		return false
+	}
+	right, mine := s.rights[g.Claim.Name]
+	return mine && !right.Passing && s.groups.wishes[name].Active
 }
 
 // refreshFacts reports whether what is known about this node's surroundings changed.
 func (s *Services) refreshFacts() bool {
-	var subnets []Subnet
-	if s.cfg.Subnets != nil {
-		subnets = s.cfg.Subnets()
-	}
-	f := NewFacts(slices.Concat(s.cfg.Reserved, s.objects.reserved()), subnets)
+	f := NewFacts(slices.Concat(s.cfg.Reserved, s.surroundings.Reserved, s.objects.reserved()), s.surroundings.Subnets)
 	if f.equal(s.facts) {
 		return false
 	}

@@ -17,6 +17,7 @@ type Link struct {
 	Up       bool             // administratively
 	Carrier  bool             // the other end is there
 	Loopback bool
+	NoARP    bool // nobody asks it for an address by ARP or NDP: a tunnel, or a dummy
 	// Own are the node's own addresses, with their prefix lengths, in order. No VIP may be one of them.
 	Own []netip.Prefix
 	// Left are the addresses, in order, that a predecessor seems to have left: they are adopted when they are wanted. A
@@ -30,7 +31,7 @@ func (l Link) Usable() bool { return l.Up && l.Carrier }
 
 func (l Link) equal(m Link) bool {
 	return l.Name == m.Name && l.Index == m.Index && bytes.Equal(l.MAC, m.MAC) &&
-		l.Up == m.Up && l.Carrier == m.Carrier && l.Loopback == m.Loopback
+		l.Up == m.Up && l.Carrier == m.Carrier && l.Loopback == m.Loopback && l.NoARP == m.NoARP
 }
 
 // Links returns every link, in order of their names.

@@ -132,6 +132,7 @@ func parseLink(b []byte) (Link, error) {
 		Up:       flags&unix.IFF_UP != 0,
 		Carrier:  flags&unix.IFF_LOWER_UP != 0 && flags&unix.IFF_RUNNING != 0,
 		Loopback: flags&unix.IFF_LOOPBACK != 0,
+		NoARP:    flags&unix.IFF_NOARP != 0,
 	}
 	err := eachAttribute(b[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) {
 		switch kind {

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -91,6 +92,45 @@ func TestServiceOfPolicyLocalFollowsItsEndpoints(t *testing.T) {
 	if turns := history.Turns(); len(turns) < 7 {
 		t.Errorf("the address was held by turns:\n%s", turns)
 	}
+}
+
+// What becomes an address of a node or its gateway's while the agent runs is refused from then on, and let go of where it was held; what
+// kube-proxy in IPVS mode does with the addresses of Services changes nothing.
+func TestAddressesThatBecomeTheNodesOwnAreRefused(t *testing.T) {
+	b := newBed(t, "n1")
+	b.start()
+	node := b.nodes[0]
+	b.agent(node, "svc_enable=true")
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	ip := func(args ...string) {
+		t.Helper()
+		require.Value(node.Host.Run(ctx, append([]string{"ip"}, args...)...))(t)
+	}
+	kept, gateway, own := b.lan.Addr(100), b.lan.Addr(101), b.lan.Addr(102)
+	for name, addr := range map[string]netip.Addr{"kept": kept, "gateway": gateway, "own": own} {
+		b.service(name, addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+		b.held(ctx, name, "n1")
+	}
+	ip("link", "add", "proxy", "type", "bridge") // a dummy is not to be had everywhere
+	ip("link", "set", "proxy", "arp", "off", "up")
+	ip("address", "add", kept.String()+"/32", "dev", "proxy")
+
+	ip("route", "add", "default", "via", gateway.String())
+	b.event(ctx, "gateway", "AddressRefused", gateway.String()+": the default gateway on eth0")
+	ip("address", "add", own.String()+"/16", "dev", "proxy")
+	b.event(ctx, "own", "AddressRefused", own.String()+": an address of node n1 itself")
+	require.NoError(t, node.Host.WaitNoAddr(ctx, gateway))
+	for _, name := range []string{"gateway", "own"} {
+		require.Value(controlplane.Await(ctx, b.client.CoreV1().Services("default"), name, func(s *corev1.Service) bool {
+			return len(s.Status.LoadBalancer.Ingress) == 0 && s.Annotations[annotations.VIPHost] == ""
+		}))(t)
+	}
+
+	ip("route", "del", "default")
+	b.held(ctx, "gateway", "n1")
+	require.NoError(t, node.Host.WaitAddr(ctx, gateway))
+	b.held(ctx, "kept", "n1")
 }
 
 // held waits until the Service's status has an address and one of nodes holds it.
