@@ -69,7 +69,7 @@ func TestCostAtRest(t *testing.T) {
 				w.process(name, func(p *proc) election.Elector {
 					cfg := p.config()
 					cfg.Pace = new(election.Pace)
-					services, m := gated(w, cfg)
+					services, m := gated(w, cfg, cfg)
 					all := claims(10 + spread)
 					services.Set(append(leased(all[:10]), all[10:]...))
 					l, err := election.NewLease(election.LeaseConfig{Config: cfg, Name: leaseName, Peers: m})

@@ -13,18 +13,18 @@ import (
 
 func gatedProc(w *world, name string) *proc {
 	return w.process(name, func(p *proc) election.Elector {
-		g, _ := gated(w, p.config())
+		g, _ := gated(w, p.config(), p.config())
 		return g
 	})
 }
 
 // gated is the elector of Services and the members that it gives them to.
-func gated(w *world, cfg election.Config) (*election.Gated, *election.Members) {
+func gated(w *world, cfg, lease election.Config) (*election.Gated, *election.Members) {
 	m, err := election.NewMembers(election.MembersConfig{Config: cfg, Group: "services"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l, err := election.NewLease(election.LeaseConfig{Config: cfg, Name: servicesLease, Peers: m})
+	l, err := election.NewLease(election.LeaseConfig{Config: lease, Name: servicesLease, Peers: m})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -160,6 +160,44 @@ func TestGated(t *testing.T) {
 			w.fail("what is spread is not held")
 		}
 	})
+}
+
+// TestGatedEnds has a holder renew its member lease longer than the lease of Services, which it shares with an elector that knows
+// nothing of members, such as kube-vip's.
+func TestGatedEnds(t *testing.T) {
+	one := claims(1)[0]
+	for cut := 100 * time.Millisecond; cut < 3*time.Second; cut += 400 * time.Millisecond {
+		story(t, fmt.Sprintf("cut from the lease, and frozen %v later", cut), func(w *world) {
+			to := newPath(w.api)
+			defer to.mend()
+			ours := w.process("ours", func(p *proc) election.Elector {
+				lease := p.config()
+				lease.Client = to
+				g, _ := gated(w, p.config(), lease)
+				return g
+			})
+			ours.elector.Set(leased([]election.Claim{one}))
+			ours.start()
+			time.Sleep(3 * time.Second)
+			theirs := w.process("theirs", func(p *proc) election.Elector {
+				l, err := election.NewLease(election.LeaseConfig{Config: p.config(), Name: servicesLease})
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				l.Set([]election.Claim{one})
+				return l
+			})
+			theirs.start()
+			time.Sleep(7 * time.Second)
+			if w.holder(one.Name) != ours {
+				w.fail("held by %v", w.holders(one.Name))
+			}
+			to.cut()
+			time.Sleep(cut)
+			ours.freeze()
+			w.await(8*time.Second, "theirs holds", func() bool { return len(theirs.held()) == 1 })
+		})
+	}
 }
 
 // TestGatedViews changes what the nodes take a claim for, one node after the other, in every order, and at every pace.
