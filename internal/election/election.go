@@ -24,6 +24,9 @@ type Claim struct {
 	Leased bool
 	// Abstains means that this node does not stand for it, whatever Nodes says; others may.
 	Abstains bool
+	// Yields means that this node stands for it last, as after [Elector] Yield for all that it holds: it hands it over to a node
+	// that can take it, and takes it where nobody else does.
+	Yields bool
 }
 
 // place returns the hash that decides which node suits c best.

@@ -27,6 +27,8 @@ type Gated struct {
 	mu     sync.Mutex // guards the fields below
 	claims []Claim
 	set    bool // Set was called
+	asked  bool // to yield
+	idle   bool // all that is leased yields
 	leased map[string]bool
 	gate   Right           // to the lease
 	open   bool            // there is one
@@ -61,12 +63,15 @@ func (g *Gated) Set(claims []Claim) {
 	g.claims, g.set = slices.Clone(claims), true
 	g.leased = make(map[string]bool, len(claims))
 	var gate []Claim
+	glad := false // of any of them
 	for _, c := range claims {
 		if g.leased[c.Name] = c.Leased; c.Leased {
 			gate = []Claim{{Name: gateClaim}}
+			glad = glad || !c.Yields
 		}
 	}
 	g.lease.Set(gate)
+	g.yieldLocked(g.asked, gate != nil && !glad)
 	g.tellLocked()
 }
 
@@ -80,11 +85,13 @@ func (g *Gated) tellLocked() {
 	for i, c := range claims {
 		switch {
 		case !c.Leased:
+			continue
 		case g.open && !g.gate.Passing && !g.ends && c.allows(g.self):
 			claims[i].Nodes = []string{g.self}
 		default:
 			claims[i].Abstains = true
 		}
+		claims[i].Yields = false // nobody else could take it: the lease yields, or nothing
 	}
 	g.members.Set(claims)
 }
@@ -93,10 +100,31 @@ func (g *Gated) tellLocked() {
 func (g *Gated) Heard(claim string) { g.members.Heard(claim) }
 
 // Yield is [Elector] Yield.
-func (g *Gated) Yield() { g.lease.Yield(); g.members.Yield() }
+func (g *Gated) Yield() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members.Yield()
+	g.yieldLocked(true, g.idle)
+}
 
 // Resume is [Elector] Resume.
-func (g *Gated) Resume() { g.lease.Resume(); g.members.Resume() }
+func (g *Gated) Resume() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members.Resume()
+	g.yieldLocked(false, g.idle)
+}
+
+// yieldLocked yields the lease where that was asked for, or everything that it is for yields.
+func (g *Gated) yieldLocked(asked, idle bool) {
+	switch was, is := g.asked || g.idle, asked || idle; {
+	case is && !was:
+		g.lease.Yield()
+	case was && !is:
+		g.lease.Resume()
+	}
+	g.asked, g.idle = asked, idle
+}
 
 // Run is [Elector] Run.
 func (g *Gated) Run(ctx context.Context, apply Apply) error {

@@ -109,6 +109,31 @@ func TestGated(t *testing.T) {
 		}
 	})
 
+	story(t, "the lease yields while all that it is for does", func(w *world) {
+		ps := gatedWorld(w, leased(all))
+		h := holder(w, ps)
+		mine := leased(all)
+		for i := range mine[1:] {
+			mine[i].Yields = true
+		}
+		h.elector.Set(mine)
+		time.Sleep(5 * time.Second)
+		if !w.allWith(h.name, all) {
+			w.fail("the lease went from %s although one of its claims does not yield: %v", h.name, w.placed())
+		}
+		mine[len(mine)-1].Yields = true
+		h.elector.Set(mine)
+		w.await(time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
+		h.elector.Yield()
+		h.elector.Resume() // and yields still
+		second := holder(w, ps)
+		second.shutdown()
+		w.await(time.Second, "all with the third", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
+		if gap := w.longestOf(all); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
+	})
+
 	story(t, "the holder yields, and resumes", func(w *world) {
 		ps := gatedWorld(w, leased(all))
 		h := holder(w, ps)

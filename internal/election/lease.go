@@ -170,7 +170,7 @@ func (l *Lease) wants() wants {
 	defer l.mu.Unlock()
 	w := wants{known: map[string]bool{}, heard: map[string]bool{}, yielded: l.yielded}
 	for _, c := range l.claims {
-		if c.allows(l.cfg.Identity) && !w.known[c.Name] {
+		if c.stands(l.cfg.Identity) && !w.known[c.Name] {
 			w.names = append(w.names, c.Name)
 		}
 		w.known[c.Name] = true

@@ -10,7 +10,8 @@ import (
 )
 
 // Always gives every claim to this node, without end and without asking anybody: for BGP, routing table and WireGuard,
-// where several nodes may announce an address. Claim.Nodes is obeyed.
+// where several nodes may announce an address. Claim.Nodes and
+// Abstains are obeyed.
 type Always struct {
 	node string
 	log  *slog.Logger
@@ -83,7 +84,7 @@ func (a *Always) rights() (rights []Right, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, c := range a.claims {
-		if c.allows(a.node) {
+		if c.stands(a.node) {
 			rights = append(rights, Right{Claim: c.Name})
 		}
 	}

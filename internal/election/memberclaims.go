@@ -16,6 +16,7 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 		if lists && !l.view.void(o) {
 			s.last = name
 			out.blocked = true
+			out.kept = out.kept || !o.record.Offered.hasAny(s.parts)
 			if suspect {
 				out.proof = later(out.proof, o.changed.Add(o.duration))
 			}
@@ -36,15 +37,20 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 func (l *membersLoop) move(s *stake, due *alarm) {
 	now := due.now
 	see := l.survey(s, now)
-	if see.blocked || s.tenure != idle {
+	stands := s.wanted && s.claim.stands(l.cfg.Identity) && !l.stopping
+	yields := stands && s.claim.Yields
+	// What is offered is for the others as if nobody had it: who suits it best may not stand for it.
+	if see.kept || see.blocked && yields || s.tenure != idle {
 		s.unclaimed = time.Time{}
 	} else if s.unclaimed.IsZero() {
 		s.unclaimed = now
 	}
-	stands := s.wanted && s.claim.stands(l.cfg.Identity) && !l.stopping
 	dropped := !s.wanted && !l.replaced(s)
-	if stands || !s.listed() {
+	switch {
+	case !s.listed(), stands && !yields:
 		s.leaving = time.Time{}
+	case yields && s.leaving.IsZero():
+		s.leaving = now
 	}
 	switch s.tenure {
 	case idle:
@@ -144,9 +150,13 @@ func (l *membersLoop) due(s *stake, see survey, due *alarm) bool {
 	switch {
 	case see.contender, see.partial:
 		return false
+	case s.claim.Yields && see.blocked:
+		return false
+	case s.claim.Yields:
+		see.better = max(see.better, see.candidates)
 	case see.better == 0 && !l.written.Yields:
 		return true
-	case see.blocked:
+	case see.kept:
 		return false
 	}
 	return due.reached(s.unclaimed.Add(time.Duration(max(see.better, 1)) * l.cfg.RetryPeriod / 4))

@@ -3,6 +3,7 @@ package election_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,6 +126,88 @@ func TestMembers(t *testing.T) {
 			count[node]++
 		}
 		w.t.Logf("spread: %v", count)
+	})
+
+	story(t, "a claim that yields is passed to who can take it, and stays where nobody can", func(w *world) {
+		all := claims(12)
+		started(w, all, "a", "b", "c")
+		w.await(3*time.Second, "all held", func() bool { return w.allHeld(all) })
+		time.Sleep(10 * time.Second)
+		w.forgiveGaps()
+		one, before := all[0].Name, w.placed()
+		yield := func(p *proc, yields bool) {
+			mine := slices.Clone(all)
+			mine[0].Yields = yields
+			p.elector.Set(mine)
+		}
+		elsewhere := func(most time.Duration, than ...*proc) *proc {
+			took := w.await(most, "with another", func() bool {
+				return slices.ContainsFunc(w.holders(one), func(at string) bool {
+					return !strings.HasSuffix(at, "*") && !slices.ContainsFunc(than, func(p *proc) bool { return p.name == at })
+				})
+			})
+			w.t.Logf("with another after %v", took)
+			time.Sleep(5 * time.Second)
+			return w.holder(one)
+		}
+		first := w.holder(one)
+		yield(first, true)
+		second := elsewhere(60*time.Millisecond, first)
+		yield(second, true)
+		third := elsewhere(600*time.Millisecond, first, second) // the first would suit it better, as far as the third can see
+		yield(third, true)
+		time.Sleep(5 * time.Second)
+		if at := w.holder(one); at != third {
+			w.fail("with %s, although nobody takes it gladly", at.name)
+		}
+		yield(first, false)
+		if at := elsewhere(60*time.Millisecond, second, third); at != first {
+			w.fail("with %s, although the first takes it gladly", at.name)
+		}
+		yield(second, false)
+		yield(third, false)
+		time.Sleep(5 * time.Second)
+		if n, _, _ := moved(before, w.placed()); n > 0 {
+			w.fail("%d claims are elsewhere", n)
+		}
+		if gap := w.longestOf(all); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
+	})
+
+	story(t, "what yields is taken by who yields too, where nobody else is left", func(w *world) {
+		mine := claims(12)
+		for i := range mine {
+			mine[i].Yields = true
+		}
+		ps := started(w, mine, "a", "b")
+		within(w.t, "taking what nobody takes gladly", w.await(3*time.Second, "all held", func() bool { return w.allHeld(mine) }), time.Second)
+		time.Sleep(5 * time.Second)
+		before := w.placed()
+		time.Sleep(20 * time.Second)
+		if n, _, _ := moved(before, w.placed()); n > 0 {
+			w.fail("%d claims moved", n)
+		}
+		ps[0].shutdown()
+		w.await(time.Second, "all held", func() bool { return w.allHeld(mine) })
+	})
+
+	story(t, "what is offered goes to who can take it, although another would suit it better", func(w *world) {
+		all := claims(30)
+		ps := started(w, all, "a", "b", "c")
+		w.await(3*time.Second, "all held", func() bool { return w.allHeld(all) })
+		time.Sleep(10 * time.Second)
+		w.forgiveGaps()
+		cut := slices.Clone(all)
+		for i := range cut {
+			cut[i].Yields = true
+		}
+		ps[0].elector.Set(cut)
+		ps[1].elector.Set(cut)
+		w.await(2*time.Second, "all with the third", func() bool { return w.allWith("c", all) })
+		if gap := w.longestOf(all); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
 	})
 
 	story(t, "a member that had none, and seldom wrote, holds its first claim as soon, whenever that comes", func(w *world) {

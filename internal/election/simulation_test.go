@@ -193,6 +193,10 @@ func TestSimulatedMembers(t *testing.T) {
 					continue
 				case 1:
 					c.Nodes = []string{f.names[rng.IntN(len(f.names))]}
+				case 2, 3:
+					c.Yields = true
+				case 4:
+					c.Abstains = rng.IntN(2) == 0
 				}
 				out = append(out, c)
 			}
@@ -208,7 +212,11 @@ func TestSimulatedMembers(t *testing.T) {
 		f.play(90 * time.Second)
 		w.hook(nil)
 		for _, p := range f.alive {
-			p.elector.Set(all)
+			mine := slices.Clone(all)
+			for i := range mine {
+				mine[i].Yields = rng.IntN(3) == 0 // of a few claims all nodes do
+			}
+			p.elector.Set(mine)
 		}
 		took := w.await(20*time.Second, "every claim held", func() bool { return w.allHeld(all) })
 		time.Sleep(15 * time.Second) // a process that can't know its predecessor's end waits for it

@@ -29,7 +29,7 @@ type stake struct {
 
 	seq       uint64    // pending: the write that lists it first
 	unclaimed time.Time // since when nobody lists it; zero while somebody does
-	leaving   time.Time // since when it is offered although this node does not yield
+	leaving   time.Time // since when it is offered
 	last      string    // the Lease of the member that was last seen to list it
 	failover  bool
 	shown     bool      // it may be in the kernel and announced: it was shown, and not yet taken away
@@ -76,6 +76,7 @@ type survey struct {
 	better     int  // candidates that rank before this node
 	candidates int  // others that could take it
 	blocked    bool // somebody else lists it and may hold it
+	kept       bool // and does not offer it
 	contender  bool // a live one of those ranks before this node
 	partial    bool // a live one keeps parts, and does not know that they belong together
 	// proof is set when one of those looks dead: a write of this node that is sent after it and delivered makes it certain.
