@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -72,8 +73,8 @@ func uneven(shares []int, sum int) (worst float64) {
 	return worst
 }
 
-// rest measures for a while what the agents cost when nothing happens, and keeps the bounds.
-func (f *fleet) rest(services int) {
+// rest measures for a while what the agents cost when nothing happens, and keeps the bounds. It returns each node's requests a second.
+func (f *fleet) rest(services int) (rates []float64) {
 	f.t.Helper()
 	const long = 40 * time.Second
 	began, before := time.Now(), f.figures()
@@ -91,6 +92,7 @@ func (f *fleet) rest(services int) {
 		}
 		slices.Sort(list)
 		rate := float64(sum) / took
+		rates = append(rates, rate)
 		cpu := 100 * (after[i]["process_cpu_seconds_total"] - before[i]["process_cpu_seconds_total"]) / took
 		memory := resident(f.t, f.agents[i].Pid())
 		f.t.Logf("RESULT %d Services at rest, %s: %.2f requests a second, %.2f %% of a core, %.1f MiB resident, %.0f goroutines (%s)",
@@ -103,6 +105,19 @@ func (f *fleet) rest(services int) {
 		}
 		if memory > 60 {
 			f.t.Errorf("%s takes %.1f MiB, want at most 60", n.Name(), memory)
+		}
+	}
+	return rates
+}
+
+// sameRates fails where a node asks the API server more often with many Services than with few. A watch that ends while one of the
+// two is measured is asked for again: twelve requests in all.
+func (f *fleet) sameRates(few, many []float64) {
+	f.t.Helper()
+	const again = 0.3
+	for i, n := range f.nodes {
+		if math.Abs(many[i]-few[i]) > again {
+			f.t.Errorf("%s asks the API server %.2f times a second with many Services, and %.2f times with few: want the same", n.Name(), many[i], few[i])
 		}
 	}
 }
@@ -151,17 +166,19 @@ func TestBenchAgents(t *testing.T) {
 	address := func(i int) string { return numbered(i).String() }
 	f.many(0, 10, address)
 	until(t, 30*time.Second, "ten Services held", held(10))
+	settle := time.NewTimer(10 * time.Second)
+	<-settle.C
+	few := f.rest(10)
 	f.latencies(10, 100)
-	f.rest(110)
 
 	began := time.Now()
 	f.many(110, 1000, address)
 	f.await(110, 1000, began, time.Now())
 	f.spread(1000)
-	settle := time.NewTimer(10 * time.Second)
+	settle.Reset(10 * time.Second)
 	<-settle.C
 	f.latencies(1000, 100)
-	f.rest(1100)
+	f.sameRates(few, f.rest(1100))
 }
 
 // await waits until the Services number from to below to are announced, which were created between two moments. It tells how long
