@@ -24,10 +24,24 @@ type Outage struct {
 	// not given the CPU, which is no outage.
 	Unasked time.Duration
 	By      []string // who answered, sorted
+	Missed  []Missed // the lost questions, as they were asked
+}
+
+// Missed is one question that was lost.
+type Missed struct {
+	Asked time.Time
+	Why   string // what the client's kernel said, or "" where others had their answers long ago
 }
 
 func (o Outage) String() string {
 	text := fmt.Sprintf("unanswered for %s, %d answered, %d lost, by %s", o.Longest.Round(time.Millisecond), o.Answered, o.Lost, strings.Join(o.By, " "))
+	for i, m := range o.Missed {
+		if i == 3 {
+			text += " ..."
+			break
+		}
+		text += fmt.Sprintf("; lost: asked %s: %s", m.Asked.Format("15:04:05.000"), m.Why)
+	}
 	if o.Unasked > 0 {
 		text += fmt.Sprintf(" (and nobody asked for %s)", o.Unasked.Round(time.Millisecond))
 	}
@@ -38,7 +52,7 @@ func (o Outage) String() string {
 type Record struct {
 	Every   time.Duration // its period; zero: it asked as often as it meant to
 	Answers []Reached
-	Lost    []time.Time // when questions were asked that were given up
+	Lost    []Missed    // questions that were given up
 	Open    []time.Time // when those were asked that may still be answered
 }
 
@@ -68,19 +82,21 @@ func (r Record) Summarize(from, to time.Time) Outage {
 			out.By = append(out.By, a.By)
 		}
 	}
-	for _, at := range r.Lost {
-		asked = append(asked, at)
-		if inside(at) {
-			out.Lost++
+	for _, m := range r.Lost {
+		asked = append(asked, m.Asked)
+		if inside(m.Asked) {
+			out.Missed = append(out.Missed, m)
 		}
 	}
 	until := hopeless(r.Answers)
 	for _, at := range r.Open {
 		asked = append(asked, at)
 		if inside(at) && !at.After(until) {
-			out.Lost++
+			out.Missed = append(out.Missed, Missed{Asked: at})
 		}
 	}
+	slices.SortFunc(out.Missed, func(a, b Missed) int { return a.Asked.Compare(b.Asked) })
+	out.Lost = len(out.Missed)
 	unasked := pauses(asked, r.Every, from, to)
 	out.Unasked = span{from, to}.covered(unasked)
 	out.Longest, out.From = longestGap(answered, from, to, unasked)

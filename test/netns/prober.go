@@ -37,7 +37,7 @@ type Prober struct {
 
 	mu      sync.Mutex // guards what follows
 	answers []Reached
-	failed  []time.Time       // when lost questions were asked
+	failed  []Missed
 	open    map[int]time.Time // when the others were, by their number
 	asked   int               // how many there were
 	err     error             // why it could not ask at all
@@ -164,7 +164,7 @@ func (r *Prober) settle(ctx context.Context, number int, a Reached, err error) {
 	case err == nil:
 		r.answers = append(r.answers, a)
 	case ctx.Err() == nil: // else stopped, not lost
-		r.failed = append(r.failed, a.Asked)
+		r.failed = append(r.failed, Missed{a.Asked, err.Error()})
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})

@@ -31,6 +31,12 @@ func TestSummarize(t *testing.T) {
 		}
 		return out
 	}
+	missed := func(ns ...int) (out []netns.Missed) {
+		for _, at := range moments(ns...) {
+			out = append(out, netns.Missed{Asked: at, Why: "timeout"})
+		}
+		return out
+	}
 	late := append(reached(0, 10), netns.Reached{Asked: at(40), At: at(95), By: "b"})
 	a, both := []string{"a"}, []string{"a", "b"}
 	for name, c := range map[string]struct {
@@ -39,22 +45,22 @@ func TestSummarize(t *testing.T) {
 		want   netns.Outage
 	}{
 		"nobody asked":          {netns.Record{Every: 10 * ms}, 40, netns.Outage{From: at(0), Unasked: 40 * ms}},
-		"nobody answered":       {netns.Record{Every: 10 * ms, Lost: moments(0, 10, 20)}, 30, netns.Outage{Lost: 3, Longest: 30 * ms, From: at(0)}},
-		"some lost":             {netns.Record{Answers: late, Lost: moments(20, 30, 200)}, 100, netns.Outage{Answered: 3, Lost: 2, Longest: 80 * ms, From: at(15), By: both}},
-		"up to a late answer":   {netns.Record{Answers: late, Lost: moments(20, 30, 200)}, 90, netns.Outage{Answered: 2, Lost: 2, Longest: 75 * ms, From: at(15), By: a}},
-		"after the last answer": {netns.Record{Answers: late, Lost: moments(20, 30, 200)}, 195, netns.Outage{Answered: 3, Lost: 2, Longest: 100 * ms, From: at(95), By: both}},
+		"nobody answered":       {netns.Record{Every: 10 * ms, Lost: missed(0, 10, 20)}, 30, netns.Outage{Lost: 3, Longest: 30 * ms, From: at(0), Missed: missed(0, 10, 20)}},
+		"some lost":             {netns.Record{Answers: late, Lost: missed(20, 30, 200)}, 100, netns.Outage{Answered: 3, Lost: 2, Longest: 80 * ms, From: at(15), By: both, Missed: missed(20, 30)}},
+		"up to a late answer":   {netns.Record{Answers: late, Lost: missed(20, 30, 200)}, 90, netns.Outage{Answered: 2, Lost: 2, Longest: 75 * ms, From: at(15), By: a, Missed: missed(20, 30)}},
+		"after the last answer": {netns.Record{Answers: late, Lost: missed(20, 30, 200)}, 195, netns.Outage{Answered: 3, Lost: 2, Longest: 100 * ms, From: at(95), By: both, Missed: missed(20, 30)}},
 		"asked in time": {netns.Record{Every: 10 * ms, Answers: reached(0, 30, 60, 90)}, 100,
 			netns.Outage{Answered: 4, Longest: 30 * ms, From: at(5), By: a}},
 		"nobody asked for a while": {netns.Record{Every: 10 * ms, Answers: reached(0, 10, 500, 510)}, 520,
 			netns.Outage{Answered: 4, Longest: 10 * ms, From: at(5), Unasked: 480 * ms, By: a}},
-		"what is asked and lost is asked": {netns.Record{Every: 100 * ms, Answers: reached(0, 500), Lost: moments(100, 200), Open: moments(300, 400)}, 520,
-			netns.Outage{Answered: 2, Lost: 2, Longest: 500 * ms, From: at(5), By: a}},
-		"an outage goes on where nobody asked in the midst of it": {netns.Record{Every: 10 * ms, Answers: reached(0, 10, 530), Lost: moments(20, 30, 500, 510, 520)}, 540,
-			netns.Outage{Answered: 3, Lost: 5, Longest: 60 * ms, From: at(15), Unasked: 460 * ms, By: a}},
+		"what is asked and lost is asked": {netns.Record{Every: 100 * ms, Answers: reached(0, 500), Lost: missed(100, 200), Open: moments(300, 400)}, 520,
+			netns.Outage{Answered: 2, Lost: 2, Longest: 500 * ms, From: at(5), By: a, Missed: missed(100, 200)}},
+		"an outage goes on where nobody asked in the midst of it": {netns.Record{Every: 10 * ms, Answers: reached(0, 10, 530), Lost: missed(20, 30, 500, 510, 520)}, 540,
+			netns.Outage{Answered: 3, Lost: 5, Longest: 60 * ms, From: at(15), Unasked: 460 * ms, By: a, Missed: missed(20, 30, 500, 510, 520)}},
 		"nobody asked at the end": {netns.Record{Every: 10 * ms, Answers: reached(0, 10)}, 100,
 			netns.Outage{Answered: 2, Longest: 10 * ms, From: at(5), Unasked: 80 * ms, By: a}},
 		"overtaken by a second": {netns.Record{Every: 1000 * ms, Answers: reached(0, 2000), Open: moments(1000, 1001, 3000)}, 4000,
-			netns.Outage{Answered: 2, Lost: 1, Longest: 2000 * ms, From: at(5), By: a}},
+			netns.Outage{Answered: 2, Lost: 1, Longest: 2000 * ms, From: at(5), By: a, Missed: []netns.Missed{{Asked: at(1000)}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, c.record.Summarize(at(0), at(c.until))); diff != "" {
