@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"daymark/test/controlplane"
-	"daymark/test/netns"
 	"daymark/test/require"
 )
 
@@ -25,6 +24,7 @@ func (b *bed) cordon(t *testing.T, n *controlplane.Node, cordoned bool) error {
 
 // apiFaults are those of the API server, and of the etcd behind it.
 func (b *bed) apiFaults(t *testing.T, tb *table) {
+	defer b.alive(t) // no process is restarted
 	t.Run("API path of all cut", func(t *testing.T) {
 		b.settle(t)
 		const away = 10 * time.Second
@@ -101,7 +101,7 @@ func (b *bed) apiAway(t *testing.T, away time.Duration) error {
 	var mends []func(context.Context) error
 	var errs []error
 	for _, n := range b.Nodes() {
-		mend, err := n.Block(t.Context(), netns.Path{Protocol: "tcp", Port: controlplane.APIPort, Local: true})
+		mend, err := b.blockAPI(t.Context(), n)
 		errs = append(errs, err)
 		if err == nil {
 			mends = append(mends, mend)

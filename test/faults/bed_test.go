@@ -92,13 +92,18 @@ func (b *bed) start(t *testing.T, n *controlplane.Node) {
 // startAs is start with another program in the agent's place.
 func (b *bed) startAs(t *testing.T, n *controlplane.Node, program string) {
 	t.Helper()
+	b.agents[n.Name()] = require.Value(n.RunManifest(b.manifest(t, n), controlplane.Run{Program: program, Env: b.env}))(t)
+}
+
+// manifest is that of the static pod of the agent.
+func (b *bed) manifest(t *testing.T, n *controlplane.Node) []byte {
+	t.Helper()
 	text := ""
 	for _, vip := range b.vips {
 		text += "," + vip.String()
 	}
 	args := append([]string{b.program, "manifest", "pod", "--controlplane", "--arp", "--leaderElection", "--interface", "eth0", "--address", text[1:]}, b.flags...)
-	manifest := require.Value(n.Run(t.Context(), args...))(t)
-	b.agents[n.Name()] = require.Value(n.RunManifest(manifest, controlplane.Run{Program: program, Env: b.env}))(t)
+	return require.Value(n.Run(t.Context(), args...))(t)
 }
 
 // settle waits until exactly one node has all the addresses and answers for them, and returns it, and the others know of each

@@ -36,10 +36,12 @@ func TestFaults(t *testing.T) {
 		tb.strict = true
 		t.Run("control plane, more", func(t *testing.T) { b.moreCrashes(t, tb) })
 		t.Run("control plane, planned", func(t *testing.T) { b.planned(t, tb) })
+		t.Run("control plane, race", func(t *testing.T) { b.race(t, tb) })
 		t.Run("control plane, API", func(t *testing.T) { b.apiFaults(t, tb) })
 		t.Run("control plane, clock", func(t *testing.T) { b.clockFaults(t, tb) })
 		t.Run("control plane, others", func(t *testing.T) { b.strangeFaults(t, tb) })
 		t.Run("families", func(t *testing.T) { b.families(t, tb, v4, v6) })
+		t.Run("Services under one lease", func(t *testing.T) { b.underOneLease(t, tb) })
 		t.Run("Services", func(t *testing.T) { b.services(t, tb) })
 	})
 }
@@ -88,9 +90,14 @@ func (b *bed) silent(t *testing.T, former *controlplane.Node, since time.Time) {
 	}
 }
 
-// cutAPI cuts a node's agent off from every API server, its own included, until the test ends.
+// blockAPI cuts a node's agent off from every API server, its own included, until it is mended.
+func (b *bed) blockAPI(ctx context.Context, n *controlplane.Node) (mend func(context.Context) error, err error) {
+	return n.Block(ctx, netns.Path{Protocol: "tcp", Port: controlplane.APIPort, Local: true})
+}
+
+// cutAPI is blockAPI until the test ends.
 func (b *bed) cutAPI(t *testing.T, n *controlplane.Node) error {
-	mend, err := n.Block(t.Context(), netns.Path{Protocol: "tcp", Port: controlplane.APIPort, Local: true})
+	mend, err := b.blockAPI(t.Context(), n)
 	if err == nil {
 		t.Cleanup(func() {
 			if err := mend(context.WithoutCancel(t.Context())); err != nil {
@@ -116,6 +123,7 @@ func (b *bed) moreCrashes(t *testing.T, tb *table) {
 		holder := b.settle(t)
 		s := b.suffer(t, func() error { return b.cutAPI(t, holder) }, b.moved(holder))
 		tb.check(t, "API path of the holder cut", s, bounds{silence: dead})
+		b.alive(t)
 	})
 	t.Run("cable of the holder cut, and mended", func(t *testing.T) {
 		holder := b.settle(t)

@@ -90,6 +90,7 @@ func (b *bed) preserved(t *testing.T, tb *table) {
 		s := b.suffer(t, func() error { return b.cutAPI(t, holder) }, b.moved(holder))
 		// It goes on answering until it hears the new holder.
 		tb.check(t, "API path of the holder cut, address preserved", s, bounds{silence: slack, overlap: slack})
+		b.alive(t)
 	})
 	t.Run("preserved, then killed", func(t *testing.T) {
 		holder := b.settle(t)
