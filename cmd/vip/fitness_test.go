@@ -33,6 +33,8 @@ func (e told) Yield()                                    { e.note("yields") }
 func (e told) Resume()                                   { e.note("resumes") }
 func (e told) Run(context.Context, election.Apply) error { return nil }
 
+func (told) Verify(string, func(election.Verdict)) {}
+
 func TestFitness(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 	for name, test := range map[string]struct {

@@ -84,6 +84,11 @@ type Elector interface {
 	Set(claims []Claim)
 	// Heard says that the successor of a passed claim was heard announcing it, so that it can be let go of at once.
 	Heard(claim string)
+	// Verify asks whether the right to a claim still stands, as when another member was heard to use what it is for: not by what
+	// this node believes, but by a renewal that is sent now. One is made for that once a second at most for each Lease, and
+	// answers all who asked before. A right that turns out to be another's is lost before settled is told so. settled is
+	// called once, from any goroutine, perhaps before Verify returns; it must not block.
+	Verify(claim string, settled func(Verdict))
 	// Yield asks to hand everything over to others that can take it, as for a cordoned node. What nobody else can take
 	// stays, and what nobody else takes is taken even so, but last. Resume ends it. Both return at once.
 	Yield()

@@ -19,10 +19,11 @@ import (
 // elector says so.
 type clientGo struct{ p *proc }
 
-func (clientGo) Set([]election.Claim) {}
-func (clientGo) Heard(string)         {}
-func (clientGo) Yield()               {}
-func (clientGo) Resume()              {}
+func (clientGo) Set([]election.Claim)                            {}
+func (clientGo) Heard(string)                                    {}
+func (clientGo) Verify(_ string, settled func(election.Verdict)) { settled(election.Undecided) }
+func (clientGo) Yield()                                          {}
+func (clientGo) Resume()                                         {}
 
 func (c clientGo) Run(ctx context.Context, apply election.Apply) error {
 	lock := &resourcelock.LeaseLock{

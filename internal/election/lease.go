@@ -66,6 +66,8 @@ type Lease struct {
 	self   incarnation
 	wake   chan struct{}
 
+	inquiry inquiry
+
 	mu      sync.Mutex
 	claims  []Claim
 	heard   map[string]bool // since the lease was last passed

@@ -44,6 +44,7 @@ func (l *leaseLoop) answered(a answer, now time.Time) {
 
 // failed takes in that it is not known what became of a request.
 func (l *leaseLoop) failed(a answer, now time.Time) {
+	l.inquiry.undecided()
 	l.needRead = l.needRead || a.kind != "renew"
 	l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
 	if l.phase == following { // one that hung has waited long enough already

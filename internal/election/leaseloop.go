@@ -81,6 +81,7 @@ func (l *leaseLoop) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer l.renewing.set(l.cfg.Pace, false)
+	defer l.inquiry.end()
 	for {
 		l.cfg.thaw()
 		next, over := l.step(time.Now(), ctx.Err() != nil)
@@ -141,6 +142,7 @@ func (l *leaseLoop) step(now time.Time, stopping bool) (next time.Time, over boo
 	if stopping {
 		over = over || due.reached(l.stopBy)
 	}
+	l.inquiry.settle(l.verdict)
 	return due.next, over
 }
 
@@ -251,11 +253,12 @@ func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
 	}
 	l.show(rights)
 	l.watchWatch(due, l.cfg.RenewDeadline) // it tells of this node's own renewals at least
-	at := l.retryAt
+	at, inTurn := l.retryAt, l.renewed.Add(l.cfg.Pace.period(l.cfg.Timing))
 	if l.lease != nil {
-		at = later(at, l.renewed.Add(l.cfg.Pace.period(l.cfg.Timing)))
+		at = later(at, l.inquiry.turn(inTurn, l.renewed))
 	}
 	if !l.req.busy && !l.needRead && due.reached(at) {
+		l.inquiry.renewing(due.now, inTurn)
 		l.write("renew", l.term())
 	}
 }

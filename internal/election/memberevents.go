@@ -31,6 +31,7 @@ func (l *membersLoop) answered(a answer, now time.Time) {
 			signal(l.watch.stale)
 			return
 		}
+		l.inquiry.undecided()
 		l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
 		if !l.failing {
 			l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)

@@ -89,6 +89,8 @@ type Members struct {
 	self   incarnation
 	wake   chan struct{}
 
+	inquiry inquiry
+
 	mu      sync.Mutex
 	claims  []Claim
 	set     bool // Set was called

@@ -100,6 +100,7 @@ func (l *membersLoop) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer l.renewing.set(l.cfg.Pace, false)
+	defer l.inquiry.end()
 	for {
 		l.cfg.thaw()
 		next, over := l.step(time.Now(), ctx.Err() != nil)
@@ -147,6 +148,7 @@ func (l *membersLoop) step(now time.Time, stopping bool) (next time.Time, over b
 		l.review(now)
 	}
 	due.reached(l.decideAt)
+	l.inquiry.settle(l.verdict)
 	if l.needRead && !l.req.busy && due.reached(l.retryAt) {
 		l.req.send("read", 0, func(ctx context.Context) (*coordinationv1.Lease, error) {
 			return l.client.Get(ctx, l.name, metav1.GetOptions{})

@@ -100,9 +100,11 @@ func (l *membersLoop) write(due *alarm) {
 	next.Seq = l.nextSeq
 	now := l.unsure || l.lastSent.IsZero() || l.lastSent.Before(l.proof) || l.doubted && len(l.sent) == 0
 	soon := l.news && due.reached(l.lastSent.Add(writeGap))
-	if !now && !soon && !due.reached(l.lastSent.Add(l.period())) {
+	inTurn := l.lastSent.Add(l.period())
+	if !now && !soon && !due.reached(l.inquiry.turn(inTurn, l.lastSent)) {
 		return
 	}
+	l.inquiry.renewing(due.now, inTurn)
 	for _, s := range l.order {
 		if s.tenure == quiet && !s.shown { // as compose left it out
 			s.tenure, s.seq = letGo, next.Seq
