@@ -61,6 +61,8 @@ type Heard struct {
 	Kind Kind
 	MAC  MAC // the other's
 	At   time.Time
+	// Since is when the address was taken here, or anew after others may have had it; zero while it isn't announced.
+	Since time.Time
 	// Late means that the other speaks for an address which was probed for a moment ago: it was there first, and its answer
 	// came too late for [Announcer.Probe].
 	Late bool

@@ -53,7 +53,11 @@ func (a *Announcer) hear(p *port, c claim) {
 func (a *Announcer) concerns(p *port, h *Heard) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	listeners, announced := a.listeners[h.Key], a.entries[h.Key] != nil
+	entry, announced := a.entries[h.Key]
+	if announced {
+		h.Since = entry.since
+	}
+	listeners := a.listeners[h.Key]
 	end, doubted := a.doubts[h.Key]
 	if len(listeners) == 0 && !announced && !doubted || a.isOwnLocked(p, h.MAC) {
 		return false
