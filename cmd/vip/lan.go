@@ -2,9 +2,11 @@ package main
 
 import (
 	"slices"
+	"time"
 
 	"daymark/internal/agent"
 	"daymark/internal/datapath"
+	"daymark/internal/election"
 	"daymark/internal/l2"
 	"daymark/internal/vip"
 )
@@ -18,18 +20,41 @@ func (n *node) heard(h l2.Heard) {
 		n.holder.Contest(h.Key, &l2.Conflict{Heard: h})
 		return
 	}
-	defended := n.lan.Defend(h.Key)
 	if member := n.member(h.MAC); member != "" {
-		// The lease says that it is here. A node that lost it a moment ago may still have answered or asked somebody.
-		n.log.Info("another member used the address", "addr", h.Addr, "link", h.Link, "node", member, "defended", defended)
+		n.dispute(h, member)
 		return
 	}
+	defended := n.lan.Defend(h.Key)
 	n.log.Warn("conflict", "addr", h.Addr, "link", h.Link, "peer", h.MAC.String(), "defended", defended)
 	if n.services != nil {
 		n.services.Conflict(h.Addr, h.MAC.String())
 	}
 	if n.controlPlane != nil {
 		n.controlPlane.Conflict(h.Addr, h.MAC.String())
+	}
+}
+
+// handover is how long a member that passed an address on may go on using it, as it should: the second in which it answers until
+// its successor is heard, and another for what its clients make it ask them meanwhile.
+const handover = 2 * time.Second
+
+// dispute takes in that another member uses an address that is announced here. Which of the two may is settled by the lease, at
+// once: an agent that has lost it without knowing lets go now, and one that has it announces the address once more, at most once
+// in 10 s.
+func (n *node) dispute(h l2.Heard, member string) {
+	log := n.log.With("addr", h.Addr, "link", h.Link, "node", member)
+	if h.At.Sub(h.Since) < handover {
+		log.Debug("the former holder used the address", "defended", n.lan.Defend(h.Key))
+		return
+	}
+	settled := func(v election.Verdict) {
+		log.Info("another member used the address", "verdict", string(v), "defended", v != election.Lost && n.lan.Defend(h.Key))
+	}
+	if n.services != nil && n.services.Dispute(h.Addr, member, settled) {
+		return
+	}
+	if n.controlPlane != nil {
+		n.controlPlane.Dispute(h.Addr, member, settled)
 	}
 }
 

@@ -60,6 +60,7 @@ type Listener interface {
 type Elector interface {
 	Set(claims []election.Claim)
 	Heard(claim string)
+	Verify(claim string, settled func(election.Verdict))
 	Yield()
 	Resume()
 	Run(ctx context.Context, apply election.Apply) error

@@ -59,11 +59,14 @@ type ControlPlane struct {
 	passed    map[vip.Key]bool    // addresses whose successor was heard
 	here      map[netip.Addr]bool // addresses that are held
 	told      map[netip.Addr]told // the trouble that was told last
+	disputes  disputes
 }
 
 // NewControlPlane returns a ControlPlane that does nothing before Run.
 func NewControlPlane(cfg ControlPlaneConfig) *ControlPlane {
-	return &ControlPlane{cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool), told: make(map[netip.Addr]told)}
+	return &ControlPlane{
+		cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool), told: make(map[netip.Addr]told), disputes: make(disputes),
+	}
 }
 
 // Run serves until ctx ends, then hands the addresses over or gives them back.

@@ -15,6 +15,7 @@ import (
 type foreign struct {
 	who string
 	at  time.Time
+	won bool // by the lease: this node let go
 }
 
 // foreignFor is how long a conflict is shown after the other host was last heard.
@@ -40,14 +41,13 @@ func (s *Services) Passed(a vip.Address) {
 	}
 }
 
-// Conflict takes in that another host was heard using an address that this node holds. If that is another member the lease
-// settles it; users are told in any case.
+// Conflict takes in that a stranger was heard using an address that this node holds: users are told.
 func (s *Services) Conflict(addr netip.Addr, who string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g := s.holdingLocked(addr); g != nil {
 		s.cfg.Metrics.conflict()
-		s.foreign[addr] = foreign{who, time.Now()}
+		s.noteForeignLocked(addr, foreign{who: who, at: time.Now()})
 		s.inbox.claims([]string{g.Claim.Name})
 	}
 }
@@ -58,12 +58,24 @@ type told struct {
 	at   time.Time
 }
 
-// Conflict takes in that another host was heard using an address of the control plane that this node holds.
+// Conflict takes in that a stranger was heard using an address of the control plane that this node holds.
 func (c *ControlPlane) Conflict(addr netip.Addr, who string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.held && slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr }) {
+	if c.holdsLocked(addr) {
 		c.cfg.Metrics.conflict()
+		c.tellForeignLocked(addr, who)
+	}
+}
+
+// holdsLocked reports whether this node has the right to addr.
+func (c *ControlPlane) holdsLocked(addr netip.Addr) bool {
+	return c.held && slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr })
+}
+
+// tellForeignLocked tells that who uses addr too, unless trouble with it was told a moment ago.
+func (c *ControlPlane) tellForeignLocked(addr netip.Addr, who string) {
+	if time.Since(c.told[addr].at) >= toldEvery {
 		c.tellLocked(addr, fmt.Sprintf("%s is also used by %s", addr, who))
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"daymark/internal/election"
 )
 
 // Metrics counts what the agent does. One serves every part of a process; nil counts nothing. Safe for concurrent use.
 type Metrics struct {
 	round     prometheus.Histogram
 	conflicts prometheus.Counter
+	disputes  *prometheus.CounterVec
 	handled   prometheus.Histogram
 	reports   *prometheus.CounterVec
 }
@@ -26,13 +29,17 @@ func NewMetrics(reg prometheus.Registerer, states func() []State) *Metrics {
 		round:   seconds("apply_seconds", "How long it took to make a set of addresses true in kernel and announcers."),
 		handled: seconds("decide_seconds", "How long it took to decide what changes of Services and endpoints mean."),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "daymark", Subsystem: "agent", Name: "conflicts_total", Help: "How often another host was heard to use an address held here.",
+			Namespace: "daymark", Subsystem: "agent", Name: "conflicts_total", Help: "How often a stranger was heard to use an address held here.",
 		}),
+		disputes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "daymark", Subsystem: "agent", Name: "disputes_total",
+			Help: "How often another member was heard to use an address held here, by what the lease said: confirmed, lost or undecided.",
+		}, []string{"verdict"}),
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "daymark", Subsystem: "agent", Name: "reports_total", Help: "Writes to Services in the API, by result: ok or failed.",
 		}, []string{"result"}),
 	}
-	reg.MustRegister(m.round, m.handled, m.conflicts, m.reports, phases{states, prometheus.NewDesc(
+	reg.MustRegister(m.round, m.handled, m.conflicts, m.disputes, m.reports, phases{states, prometheus.NewDesc(
 		"daymark_agent_addresses", "Addresses that this node holds or is about to, by phase.", []string{"phase"}, nil)})
 	return m
 }
@@ -72,6 +79,12 @@ func (m *Metrics) decided(began time.Time) {
 func (m *Metrics) conflict() {
 	if m != nil {
 		m.conflicts.Inc()
+	}
+}
+
+func (m *Metrics) disputed(v election.Verdict) {
+	if m != nil {
+		m.disputes.WithLabelValues(string(v)).Inc()
 	}
 }
 

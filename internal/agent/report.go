@@ -69,6 +69,9 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 	g := s.groups.of[name]
 	right, mine := s.rights[g.Claim.Name]
 	if !mine || right.Passing {
+		if r.Event == (Event{}) {
+			r.Event = s.givenUp(wish)
+		}
 		return r, nil
 	}
 	var troubles []string
@@ -84,13 +87,13 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 		default:
 			waiting = true
 		}
-		if f, ok := s.foreign[a.Prefix.Addr()]; ok && time.Since(f.at) < foreignFor {
+		if f, ok := s.foreign[a.Prefix.Addr()]; ok && !f.won && time.Since(f.at) < foreignFor {
 			troubles = append(troubles, fmt.Sprintf("%s is also used by %s", a.Prefix.Addr(), f.who))
 		}
 	}
 	switch {
 	case len(troubles) > 0:
-		r.Event = Event{corev1.EventTypeWarning, "AddressTrouble", strings.Join(troubles, "; ")}
+		r.Event = trouble(strings.Join(troubles, "; "))
 	case waiting:
 	case r.Event.Type != corev1.EventTypeWarning:
 		r.Event = Event{corev1.EventTypeNormal, "Held", fmt.Sprintf("Held by %s with %s", s.cfg.Node, s.cfg.Mode)}
@@ -99,6 +102,8 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 	r.Ingress = ingress(svc, held)
 	return r, held
 }
+
+func trouble(text string) Event { return Event{corev1.EventTypeWarning, "AddressTrouble", text} }
 
 // placed returns the key under which the holder has the address of a.
 func (s *Services) placed(g *Group, a vip.Address) vip.Key {

@@ -80,6 +80,7 @@ type Services struct {
 	rights   map[string]election.Right
 	former   map[string]*Group // what the rights are for, also where the claim has another name by now
 	kept     map[string]bool   // claims whose right was lost and whose addresses are preserved
+	disputes disputes
 
 	surroundings Surroundings
 }
@@ -89,7 +90,7 @@ func NewServices(cfg ServicesConfig) *Services {
 	return &Services{
 		cfg: cfg, groups: newGroups(), reasons: make(map[Name]Reason), ousted: make(map[Name]bool), states: make(map[vip.Key]State),
 		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
-		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool),
+		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool), disputes: make(disputes),
 	}
 }
 

@@ -31,10 +31,13 @@ type decider struct {
 	claims map[string]election.Claim
 	set    bool
 	heard  []string
+	asked  []string // claims whose rights were doubted
 	yields bool
-	calm   bool // it ends without a last Apply
-	apply  election.Apply
-	ready  chan struct{}
+
+	verdict election.Verdict // on each of those
+	calm    bool             // it ends without a last Apply
+	apply   election.Apply
+	ready   chan struct{}
 }
 
 func newDecider() *decider { return &decider{ready: make(chan struct{})} }
@@ -52,6 +55,17 @@ func (d *decider) Heard(claim string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.heard = append(d.heard, claim)
+}
+
+// Verify answers what verdict says; without one it never does.
+func (d *decider) Verify(claim string, settled func(election.Verdict)) {
+	d.mu.Lock()
+	d.asked = append(d.asked, claim)
+	v := d.verdict
+	d.mu.Unlock()
+	if v != "" {
+		settled(v)
+	}
 }
 
 func (d *decider) Yield()  { d.yields = true }
