@@ -1,0 +1,195 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"daymark/annotations"
+	"daymark/test/controlplane"
+	"daymark/test/netns"
+	"daymark/test/require"
+)
+
+// Who holds what is decided by the kind of election that a Service asks for, and changes with what happens to its
+// holder, without anything being held by two nodes or by none.
+func TestElections(t *testing.T) {
+	e := newElected(t)
+	t.Run("what asks is spread, the rest is with the lease's holder", e.onDemand)
+	t.Run("the control plane's lease is where and as it was asked for", e.controlPlaneLease)
+	t.Run("a Service that asks no more is with the lease's holder, and one that asks again where it was", e.changes)
+	t.Run("a node that is not ready lets go, and takes again", e.notReady)
+	t.Run("Services of one lease name are together after the end of their node's agent", e.together)
+}
+
+func (e *elected) onDemand(t *testing.T) {
+	e.settle(t, func() string {
+		if w := e.where(e.asking); len(w) < 2 {
+			return fmt.Sprintf("what asks for an election of its own is on %v only", w)
+		}
+		return ""
+	})
+	e.rest(t)
+	list := require.Value(e.client.CoordinationV1().Leases("").List(t.Context(), metav1.ListOptions{}))(t)
+	var got []string
+	for _, l := range list.Items {
+		if name := l.Namespace + "/" + l.Name; !strings.HasPrefix(l.Name, "apiserver-") {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"kube-system/kube-vip-member-services-n1", "kube-system/kube-vip-member-services-n2", "kube-system/kube-vip-member-services-n3",
+		"kube-system/kube-vip-services", cpLease,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("leases are %v, not %v", got, want)
+	}
+	for name, group := range e.groups {
+		t.Logf("%s is on %v", name, e.where(group))
+	}
+}
+
+func (e *elected) controlPlaneLease(t *testing.T) {
+	lease := require.Value(e.client.CoordinationV1().Leases("net").Get(t.Context(), "plndr-cp-lock", metav1.GetOptions{}))(t)
+	for key, want := range map[string]string{"team": "net", "ticket": "NET-7"} {
+		if got := lease.Annotations[key]; got != want {
+			t.Errorf("annotation %s of the lease is %q, not %q", key, got, want)
+		}
+	}
+}
+
+func (e *elected) changes(t *testing.T) {
+	holder := e.holder(t, "kube-system/kube-vip-services")
+	i := slices.IndexFunc(e.asking, func(a netip.Addr) bool { return e.on(a) != holder })
+	addr, began := e.asking[i], time.Now()
+	place := e.on(addr)
+	e.ask(t, fmt.Sprint("asking-", i), "false")
+	e.settle(t, func() string {
+		if at := e.on(addr); at != holder {
+			return fmt.Sprintf("%s, which is under the lease now, is on %s, not %s", addr, at, holder)
+		}
+		return ""
+	})
+	e.ask(t, fmt.Sprint("asking-", i), "true")
+	e.settle(t, func() string {
+		if at := e.on(addr); at != place {
+			return fmt.Sprintf("%s, which is spread again, is on %s, not %s where it was", addr, at, place)
+		}
+		return ""
+	})
+	e.smoothly(t, began)
+}
+
+// ask sets the annotation of a Service.
+func (e *elected) ask(t *testing.T, name, value string) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, annotations.ForcePerServiceElection, value)
+	require.Value(e.client.CoreV1().Services("default").Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}))(t)
+}
+
+func (e *elected) notReady(t *testing.T) {
+	node := e.cluster.Node(e.on(e.controlPlane))
+	began := time.Now()
+	e.mark(t, node, corev1.TaintNodeNotReady)
+	e.settle(t, func() string {
+		if slices.Contains(e.where(e.all()), node.Name()) {
+			return node.Name() + " is not ready, and has addresses"
+		}
+		return ""
+	})
+	e.mark(t, node, "")
+	e.settle(t, func() string {
+		if !slices.Contains(e.where(e.all()), node.Name()) {
+			return node.Name() + " is ready, and has no address"
+		}
+		return ""
+	})
+	// Where no node is ready, what any of them has is better than nothing.
+	for _, n := range e.nodes {
+		e.mark(t, n, corev1.TaintNodeUnreachable)
+	}
+	pause := time.NewTimer(3 * time.Second) // a few retry periods
+	<-pause.C
+	e.settle(t)
+	for _, n := range e.nodes {
+		e.mark(t, n, "")
+	}
+	e.settle(t)
+	e.smoothly(t, began)
+}
+
+// mark makes a node not ready, with the taint that the node lifecycle controller gives it; "" makes it ready.
+func (e *elected) mark(t *testing.T, n *controlplane.Node, taint string) {
+	t.Helper()
+	status, taints := corev1.ConditionTrue, "null"
+	switch taint {
+	case corev1.TaintNodeNotReady:
+		status = corev1.ConditionFalse
+	case corev1.TaintNodeUnreachable:
+		status = corev1.ConditionUnknown
+	}
+	if taint != "" {
+		taints = fmt.Sprintf(`[{"key":%q,"effect":"NoSchedule"},{"key":%[1]q,"effect":"NoExecute"}]`, taint)
+	}
+	require.NoError(t, n.SetReady(t.Context(), status))
+	patch := fmt.Appendf(nil, `{"spec":{"taints":%s}}`, taints)
+	require.Value(e.client.CoreV1().Nodes().Patch(t.Context(), n.Name(), types.MergePatchType, patch, metav1.PatchOptions{}))(t)
+}
+
+func (e *elected) together(t *testing.T) {
+	group := e.groups["default/web"]
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	for _, end := range []func(*netns.Command) error{
+		func(a *netns.Command) error { return a.Kill() },
+		func(a *netns.Command) error { return a.Stop(ctx) },
+	} {
+		node := e.cluster.Node(e.on(group[0]))
+		began := time.Now()
+		require.NoError(t, end(e.agents[node.Name()]))
+		e.settle(t, func() string {
+			if slices.Contains(e.where(e.all()), node.Name()) {
+				return "the agent of " + node.Name() + " is dead, and its node has addresses"
+			}
+			return ""
+		})
+		t.Logf("all were elsewhere after %v", time.Since(began))
+		e.agents[node.Name()] = e.agent(node, e.env...)
+		e.settle(t, func() string {
+			if !slices.Contains(e.where(e.all()), node.Name()) {
+				return node.Name() + " is back, and has no address"
+			}
+			return e.split(node.Name(), began)
+		})
+	}
+}
+
+// split says which group was not announced by the same nodes, in the same order, since node's agent ended.
+func (e *elected) split(node string, since time.Time) string {
+	for name, group := range e.groups {
+		var first []string
+		for i, addr := range group {
+			var hosts []string
+			for _, turn := range e.lan.Observer().History(addr, since).Of(netns.Announcement).Turns() {
+				if len(hosts) > 0 || turn.Host != node { // what it announced last may be on the way
+					hosts = append(hosts, turn.Host)
+				}
+			}
+			if i == 0 {
+				first = hosts
+			} else if !slices.Equal(hosts, first) {
+				return fmt.Sprintf("of %s one was announced by %v, another by %v", name, first, hosts)
+			}
+		}
+	}
+	return ""
+}
