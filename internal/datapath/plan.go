@@ -138,6 +138,9 @@ func (w write) spent(want vip.Address, now time.Time) bool {
 func (s *state) attributes(want vip.Address, index int) entry {
 	e := entry{index: index, prefix: want.Prefix, valid: forever, proto: Protocol, metric: s.metric, flags: unix.IFA_F_NOPREFIXROUTE}
 	if want.Prefix.Addr().Is6() {
+		// Without the kernel's DAD (RFC 4862, 5.4) in every mode. By NDP the LAN was asked before, or the address is taken over. By BGP or
+		// a routing table, and for an elastic address, several nodes have it by design, in a hand-over at least: DAD on a link that they
+		// share would find the other and disable the address for good. On the loopback there is none.
 		e.flags |= unix.IFA_F_NODAD
 	}
 	if s.links[index].Loopback {
