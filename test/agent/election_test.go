@@ -70,6 +70,9 @@ func (e *elected) controlPlaneLease(t *testing.T) {
 func (e *elected) changes(t *testing.T) {
 	holder := e.holder(t, "kube-system/kube-vip-services")
 	i := slices.IndexFunc(e.asking, func(a netip.Addr) bool { return e.on(a) != holder })
+	if i < 0 {
+		t.Fatalf("what asks for an election of its own is all on %s, which has the lease", holder)
+	}
 	addr, began := e.asking[i], time.Now()
 	place := e.on(addr)
 	e.ask(t, fmt.Sprint("asking-", i), "false")
