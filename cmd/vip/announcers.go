@@ -35,7 +35,7 @@ func (n *node) wireAnnouncers(client kubernetes.Interface, recorder record.Event
 			return err
 		}
 		n.restartGracefully()
-		n.fitness.yield("bgp", "no session with a router yet")
+		n.fitness.yield(nil, "bgp", "no session with a router yet")
 		speaker := bgp.New(bgp.Options{Logger: n.log, Session: agent.SessionEvents(recorder, n.cfg.Node.Name), Connected: n.connected})
 		n.metrics.MustRegister(speaker.Collector())
 		n.announcers = append(n.announcers, speaker)

@@ -2,54 +2,73 @@ package main
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
+
+	"daymark/internal/datapath"
+	"daymark/internal/election"
 )
 
-// carrier turns the state of the links for addresses into fitness. It is for one goroutine; its timer is its own affair.
+// carrier turns the state of the control plane's link into fitness. It is for one goroutine; its timer is its own affair.
 type carrier struct {
+	link    string
 	fitness *fitness
+	elector *election.Healthy
 	after   time.Duration    // until everything is given up (vip_loseleadership_timeout_seconds); 0 is never
 	changed func(there bool) // told before fitness is
 	log     *slog.Logger
 
-	mu    sync.Mutex
-	down  string // the link that can't carry traffic, "" while all can
-	timer *time.Timer
+	mu      sync.Mutex
+	trouble string // why the link can't carry traffic, "" while it can
+	timer   *time.Timer
 }
 
-// set takes in which link can't carry traffic, "" for none.
-func (c *carrier) set(down string) {
+// set takes in all links.
+func (c *carrier) set(links []datapath.Link) {
+	trouble := troubleOf(c.link, links)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was := c.down
-	c.down = down
+	was := c.trouble
+	c.trouble = trouble
 	switch {
-	case down != "" && was == "":
-		c.log.Warn("handing over", "reason", "link down", "link", down)
+	case trouble != "" && was == "":
+		c.log.Warn("handing over", "reason", trouble, "link", c.link)
 		c.changed(false)
-		c.fitness.yield("link", down)
+		c.fitness.yield(c.elector, "link", trouble)
 		if c.after > 0 {
 			c.timer = time.AfterFunc(c.after, c.giveUp)
 		}
-	case down == "" && was != "":
+	case trouble == "" && was != "":
 		c.stopLocked()
-		c.log.Info("link serves again", "link", was)
+		c.log.Info("link serves again", "link", c.link)
 		c.changed(true)
-		c.fitness.refuse(nil, "link", false)
-		c.fitness.yield("link", "")
+		c.fitness.refuse(c.elector, "link", false)
+		c.fitness.yield(c.elector, "link", "")
 	}
 }
 
-// giveUp gives everything up, unless the link came back just now.
+// troubleOf returns why the link of that name can't carry traffic, "" if it can.
+func troubleOf(name string, links []datapath.Link) string {
+	text := "is not there"
+	if i := slices.IndexFunc(links, func(l datapath.Link) bool { return l.Name == name }); i >= 0 {
+		text = trouble(links[i])
+	}
+	if text == "" {
+		return ""
+	}
+	return "link " + name + " " + text
+}
+
+// giveUp gives the address up, unless the link came back just now.
 func (c *carrier) giveUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer == nil {
 		return
 	}
-	c.log.Warn("giving up", "reason", "link stays down", "link", c.down, "after", c.after)
-	c.fitness.refuse(nil, "link", true)
+	c.log.Warn("giving up", "reason", c.trouble, "link", c.link, "after", c.after)
+	c.fitness.refuse(c.elector, "link", true)
 }
 
 func (c *carrier) stop() {

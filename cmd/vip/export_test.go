@@ -15,10 +15,13 @@ type Fitness struct {
 	Carrier carrier
 }
 
-// NewFitness returns one over electors, which gives up so long after the link went down.
+// NewFitness returns one over electors, the first of which gives up so long after its link, eth0, went down.
 func NewFitness(after time.Duration, changed func(bool), log *slog.Logger, electors ...*election.Healthy) *Fitness {
 	f := &Fitness{}
-	f.Carrier = carrier{fitness: &f.fitness, after: after, changed: changed, log: log}
+	f.Carrier = carrier{link: "eth0", fitness: &f.fitness, after: after, changed: changed, log: log}
+	if len(electors) > 0 {
+		f.Carrier.elector = electors[0]
+	}
 	for _, e := range electors {
 		f.add(e)
 	}
@@ -29,15 +32,15 @@ func NewFitness(after time.Duration, changed func(bool), log *slog.Logger, elect
 func (f *Fitness) Add(e *election.Healthy) { f.add(e) }
 
 // Yield is yield.
-func (f *Fitness) Yield(who, reason string) { f.yield(who, reason) }
+func (f *Fitness) Yield(only *election.Healthy, who, reason string) { f.yield(only, who, reason) }
 
 // Refuse is refuse.
 func (f *Fitness) Refuse(only *election.Healthy, who string, refused bool) {
 	f.refuse(only, who, refused)
 }
 
-// Down is the carrier's set.
-func (f *Fitness) Down(link string) { f.Carrier.set(link) }
+// Links is the carrier's set.
+func (f *Fitness) Links(links ...datapath.Link) { f.Carrier.set(links) }
 
 // Stations is stations.
 var Stations = stations

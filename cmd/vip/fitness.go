@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"daymark/internal/agent"
@@ -16,7 +15,8 @@ import (
 type fitness struct {
 	mu       sync.Mutex
 	electors []*election.Healthy
-	yields   map[string]string // why, by who says it
+	yields   map[*election.Healthy]map[string]string // why, by who says it
+	everyone map[string]string                       // the same, of all electors
 	refusals map[*election.Healthy]map[string]bool
 }
 
@@ -24,36 +24,45 @@ func (f *fitness) add(e *election.Healthy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.electors = append(f.electors, e)
-	if len(f.yields) > 0 {
+	if len(f.everyone) > 0 {
 		e.Yield()
 	}
 }
 
-// yield takes in that who wants everything handed over, for a reason; "" for no longer.
-func (f *fitness) yield(who, reason string) {
+// yield takes in that who wants everything that an elector has handed over, for a reason; "" for no longer. A nil elector means all.
+func (f *fitness) yield(only *election.Healthy, who, reason string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := len(f.yields) > 0
+	before := make(map[*election.Healthy]bool, len(f.electors))
+	for _, e := range f.electors {
+		before[e] = f.yieldsLocked(e)
+	}
 	if f.yields == nil {
-		f.yields = make(map[string]string)
+		f.yields, f.everyone = make(map[*election.Healthy]map[string]string), make(map[string]string)
+	}
+	reasons := f.everyone
+	if only != nil {
+		if f.yields[only] == nil {
+			f.yields[only] = make(map[string]string)
+		}
+		reasons = f.yields[only]
 	}
 	if reason == "" {
-		delete(f.yields, who)
+		delete(reasons, who)
 	} else {
-		f.yields[who] = reason
-	}
-	now := len(f.yields) > 0
-	if now == before {
-		return
+		reasons[who] = reason
 	}
 	for _, e := range f.electors {
-		if now {
+		switch now := f.yieldsLocked(e); {
+		case now && !before[e]:
 			e.Yield()
-		} else {
+		case before[e] && !now:
 			e.Resume()
 		}
 	}
 }
+
+func (f *fitness) yieldsLocked(e *election.Healthy) bool { return len(f.everyone)+len(f.yields[e]) > 0 }
 
 // leaving takes in why this node should hand over what it holds, as its Node says; "" for no longer.
 func (n *node) leaving(reason string) {
@@ -62,7 +71,7 @@ func (n *node) leaving(reason string) {
 	} else {
 		n.log.Info("handing over", "reason", reason)
 	}
-	n.fitness.yield("node", reason)
+	n.fitness.yield(nil, "node", reason)
 }
 
 // refuse takes in that an elector must not hold anything, as who says, or may again. A nil elector means all.
@@ -88,10 +97,13 @@ func (f *fitness) refuse(only *election.Healthy, who string, refused bool) {
 	}
 }
 
-// watchLinks hands over when the link that holds addresses loses its carrier, which nobody else may notice as soon; and gives
-// everything up when it stays so.
+// watchLinks tells what needs it how the links are. The control plane's address is handed over when its link can't carry traffic, which nobody
+// else may notice as soon, and given up when it stays so.
 func (n *node) watchLinks(ctx context.Context) error {
-	c := carrier{fitness: &n.fitness, after: n.cfg.Election.GiveUpAfter, changed: n.setCarrier, log: n.log}
+	c := carrier{after: n.cfg.Election.GiveUpAfter, log: n.log, link: n.cfg.Links.ControlPlane, fitness: &n.fitness, elector: n.plane}
+	if n.controlPlane != nil {
+		c.changed = n.controlPlane.SetCarrier
+	}
 	defer c.stop()
 	return n.kernel.WatchLinks(ctx, func(links []datapath.Link) {
 		if n.members != nil && n.lan != nil {
@@ -100,29 +112,10 @@ func (n *node) watchLinks(ctx context.Context) error {
 		if n.around != nil {
 			n.around.setLinks(links)
 		}
-		c.set(n.downLink(links))
-	})
-}
-
-// setCarrier says whether the links for addresses can carry traffic.
-func (n *node) setCarrier(there bool) {
-	if n.controlPlane != nil {
-		n.controlPlane.SetCarrier(there)
-	}
-	if n.services != nil {
-		n.services.SetCarrier(there)
-	}
-}
-
-// downLink returns the first of the links for addresses that can't carry traffic, or "".
-func (n *node) downLink(links []datapath.Link) string {
-	for _, name := range []string{n.cfg.Links.ControlPlane, n.cfg.Links.Services} {
-		i := slices.IndexFunc(links, func(l datapath.Link) bool { return l.Name == name })
-		if name != AutoLink && (i < 0 || !links[i].Usable()) {
-			return name
+		if n.controlPlane != nil {
+			c.set(links)
 		}
-	}
-	return ""
+	})
 }
 
 // healthCheck returns how the API server's health is asked for. Where every node announces the control plane's address, a node whose API server

@@ -37,22 +37,27 @@ func (told) Verify(string, func(election.Verdict)) {}
 
 func TestFitness(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
+	up := func(name string) datapath.Link { return datapath.Link{Name: name, Up: true, Carrier: true} }
+	cut := datapath.Link{Name: "eth0", Up: true}
 	for name, test := range map[string]struct {
 		tell func(f *vip.Fitness, cp, services *election.Healthy)
 		want string
 	}{
 		"a cordoned node hands over, and takes again": {
-			func(f *vip.Fitness, _, _ *election.Healthy) { f.Yield("node", "cordoned"); f.Yield("node", "") },
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Yield(nil, "node", "cordoned")
+				f.Yield(nil, "node", "")
+			},
 			"cp yields, services yields, cp resumes, services resumes",
 		},
 		"two reasons are one, until both are gone": {
 			func(f *vip.Fitness, _, _ *election.Healthy) {
-				f.Yield("node", "cordoned")
-				f.Yield("link", "eth0")
-				f.Yield("node", "tainted x")
-				f.Yield("node", "")
-				f.Yield("node", "")
-				f.Yield("link", "")
+				f.Yield(nil, "node", "cordoned")
+				f.Yield(nil, "link", "eth0")
+				f.Yield(nil, "node", "tainted x")
+				f.Yield(nil, "node", "")
+				f.Yield(nil, "node", "")
+				f.Yield(nil, "link", "")
 			},
 			"cp yields, services yields, cp resumes, services resumes",
 		},
@@ -74,27 +79,42 @@ func TestFitness(t *testing.T) {
 			},
 			"cp stands for 0, services stands for 0, cp stands for 2, services stands for 1",
 		},
-		"a link that is down, and not for long": {
+		"a reason for one elector is none for the others, and joins those for all": {
+			func(f *vip.Fitness, cp, _ *election.Healthy) {
+				f.Yield(cp, "link", "down")
+				f.Yield(nil, "node", "cordoned")
+				f.Yield(cp, "link", "")
+				f.Yield(nil, "node", "")
+			},
+			"cp yields, services yields, cp resumes, services resumes",
+		},
+		"the control plane's link is down, and not for long": {
 			func(f *vip.Fitness, _, _ *election.Healthy) {
-				f.Down("eth0")
+				f.Links(cut, up("eth1"))
 				time.Sleep(29 * time.Second)
-				f.Down("eth0")
-				f.Down("eth1")
+				f.Links(cut, up("eth1"))
+				f.Links(up("eth1"))
 				time.Sleep(time.Second / 2)
-				f.Down("")
+				f.Links(up("eth0"), up("eth1"))
 				time.Sleep(time.Hour)
 			},
-			"traffic false, cp yields, services yields, traffic true, cp resumes, services resumes",
+			"traffic false, cp yields, traffic true, cp resumes",
 		},
-		"a link that stays down": {
+		"the control plane's link stays down": {
 			func(f *vip.Fitness, _, _ *election.Healthy) {
-				f.Down("eth0")
+				f.Links()
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
-				f.Down("")
+				f.Links(up("eth0"))
 			},
-			"traffic false, cp yields, services yields, cp stands for 0, services stands for 0, " +
-				"traffic true, cp stands for 1, services stands for 1, cp resumes, services resumes",
+			"traffic false, cp yields, cp stands for 0, traffic true, cp stands for 1, cp resumes",
+		},
+		"another link is down": {
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Links(up("eth0"), datapath.Link{Name: "eth1"})
+				time.Sleep(time.Hour)
+			},
+			"",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +135,7 @@ func TestFitness(t *testing.T) {
 	t.Run("an elector that comes later yields too", func(t *testing.T) {
 		var list []string
 		f := vip.NewFitness(0, nil, quiet)
-		f.Yield("node", "cordoned")
+		f.Yield(nil, "node", "cordoned")
 		f.Add(election.NewHealthy(told{"late", &list}))
 		if d := cmp.Diff([]string{"late yields"}, list); d != "" {
 			t.Error(d)

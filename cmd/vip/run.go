@@ -43,6 +43,7 @@ type node struct {
 
 	holder       *agent.Holder
 	controlPlane *agent.ControlPlane // nil unless enabled
+	plane        *election.Healthy   // its elector
 	services     *agent.Services     // nil unless enabled
 	reporter     *agent.Reporter
 	labels       *agent.Labels // nil unless enabled
@@ -233,6 +234,7 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 			return check.Run(ctx, func(healthy bool) { n.fitness.refuse(elector, "health", !healthy) })
 		})
 	}
+	n.plane = elector
 	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
 		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.electsControlPlane(), Labels: n.labels,
@@ -266,7 +268,7 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 			Spread: c.Spread == SpreadAll, OnDemand: c.Spread == SpreadOnDemand, AllowedIPs: c.AllowedCIDRs,
 		},
 		Elector: elector, Reserved: n.promised(),
-		Preserve: n.cfg.Election.PreserveAddress, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
+		Preserve: n.cfg.Election.PreserveAddress, GiveUpAfter: n.cfg.Election.GiveUpAfter, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})
 	return n.watchSurroundings()

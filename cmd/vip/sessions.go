@@ -5,11 +5,11 @@ package main
 func (n *node) connected(up bool) {
 	if up {
 		n.log.Info("a router listens")
-		n.fitness.yield("bgp", "")
+		n.fitness.yield(nil, "bgp", "")
 		return
 	}
 	n.log.Warn("no router listens")
-	n.fitness.yield("bgp", "no session with a router")
+	n.fitness.yield(nil, "bgp", "no session with a router")
 }
 
 // restartGracefully switches graceful restart off where an election decides everything: a dead holder's paths would stay beside its

@@ -46,6 +46,7 @@ func (s *surroundings) setDefaults(defaults []datapath.Default) {
 }
 
 func (s *surroundings) sumLocked() (out agent.Surroundings) {
+	out.Links = make(map[string]string, len(s.links))
 	for _, d := range s.defaults {
 		if d.Gateway.IsValid() {
 			out.Reserved = append(out.Reserved, reserve(d.Gateway, "the default gateway on "+d.Link))
@@ -58,8 +59,20 @@ func (s *surroundings) sumLocked() (out agent.Surroundings) {
 			}
 		}
 		out.Subnets = append(out.Subnets, s.subnets[l.Name]...)
+		out.Links[l.Name] = trouble(l)
 	}
 	return out
+}
+
+// trouble returns why a link can't carry traffic, "" if it can.
+func trouble(l datapath.Link) string {
+	switch {
+	case l.Loopback, l.Usable():
+		return ""
+	case !l.Up:
+		return "is down"
+	}
+	return "has no carrier"
 }
 
 func reserve(addr netip.Addr, what string) agent.Reserved {

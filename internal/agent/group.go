@@ -27,6 +27,7 @@ type Group struct {
 	Claim     election.Claim
 	Services  []Name        // sorted
 	Addresses []vip.Address // of those Services that are active
+	links     verdict       // on the links that they go to
 }
 
 // tie is what binds Services together: an address or the name of a group.
@@ -41,12 +42,15 @@ type groups struct {
 	wishes map[Name]Wish
 	tied   map[tie]map[Name]struct{}
 	of     map[Name]*Group
-	claims map[string]*Group // the groups that are claims, by name
+	claims map[string]*Group            // the groups that are claims, by name
+	on     map[string]map[string]*Group // the same, by each link that they go to
+	judge  func(*Group) bool            // called with each that is new
 }
 
-func newGroups() *groups {
+func newGroups(judge func(*Group) bool) *groups {
 	return &groups{
 		wishes: make(map[Name]Wish), tied: make(map[tie]map[Name]struct{}), of: make(map[Name]*Group), claims: make(map[string]*Group),
+		on: make(map[string]map[string]*Group), judge: judge,
 	}
 }
 
@@ -108,6 +112,11 @@ func (g *groups) set(name Name, w Wish) bool {
 func (g *groups) forget(name Name) {
 	if before := g.of[name]; before != nil && g.claims[before.Claim.Name] == before {
 		delete(g.claims, before.Claim.Name)
+		for _, a := range before.Addresses {
+			if delete(g.on[a.Link], before.Claim.Name); len(g.on[a.Link]) == 0 {
+				delete(g.on, a.Link)
+			}
+		}
 	}
 	delete(g.of, name)
 }
@@ -129,9 +138,21 @@ func (g *groups) regroup(touched map[Name]struct{}) {
 			g.of[m] = group
 		}
 		if len(group.Addresses) > 0 {
-			g.claims[group.Claim.Name] = group
+			g.enter(group)
 		}
 	}
+}
+
+// enter makes a group a claim.
+func (g *groups) enter(group *Group) {
+	g.claims[group.Claim.Name] = group
+	for _, a := range group.Addresses {
+		if g.on[a.Link] == nil {
+			g.on[a.Link] = make(map[string]*Group)
+		}
+		g.on[a.Link][group.Claim.Name] = group
+	}
+	g.judge(group)
 }
 
 func (g *groups) component(start Name) []Name {

@@ -14,6 +14,7 @@ type inbox struct {
 type news struct {
 	names  map[Name]struct{} // Services whose objects or endpoints changed
 	claims []string          // claims whose right changed
+	paths  []string          // links of which there is news
 	states []State           // addresses whose phase changed, oldest first
 	facts  bool              // the surroundings may have changed
 	all    bool              // everything is to be looked at
@@ -34,6 +35,7 @@ func (b *inbox) add(note func(*news)) {
 }
 
 func (b *inbox) name(n Name)       { b.add(func(w *news) { w.names[n] = struct{}{} }) }
+func (b *inbox) links(l []string)  { b.add(func(w *news) { w.paths = append(w.paths, l...) }) }
 func (b *inbox) claims(c []string) { b.add(func(w *news) { w.claims = append(w.claims, c...) }) }
 func (b *inbox) changed(states []State) {
 	b.add(func(w *news) { w.states = append(w.states, states...) })

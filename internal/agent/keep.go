@@ -107,18 +107,6 @@ func (s *Services) unkeepLocked(a vip.Address) bool {
 	return true
 }
 
-// SetCarrier says whether the link can carry traffic. Without it nothing is preserved: a successor would not be heard.
-func (s *Services) SetCarrier(there bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cut = !there
-	if s.cut && len(s.kept) > 0 {
-		clear(s.kept)
-		s.cfg.Logger.Info("preserved no longer", "reason", "the link is down")
-		s.cfg.Holder.Set(SourceServices, s.wants())
-	}
-}
-
 // release removes what is kept without a right, of which the elector knows nothing. It has two seconds.
 func (s *Services) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

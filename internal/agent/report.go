@@ -91,6 +91,9 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 			troubles = append(troubles, fmt.Sprintf("%s is also used by %s", a.Prefix.Addr(), f.who))
 		}
 	}
+	if g.links.long {
+		troubles = append(troubles, g.links.trouble)
+	}
 	switch {
 	case len(troubles) > 0:
 		r.Event = trouble(strings.Join(troubles, "; "))

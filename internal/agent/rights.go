@@ -28,8 +28,10 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 		changed = append(changed, lost.Claim)
 		delete(s.rights, lost.Claim)
 		delete(s.former, lost.Claim)
-		if s.cfg.Preserve && !s.stopping && !s.cut && !s.cfg.Detached && s.groups.claims[lost.Claim] != nil && keepable(lost) {
-			s.kept[lost.Claim] = true
+		if s.cfg.Preserve && !s.stopping && !s.cfg.Detached && keepable(lost) {
+			if g := s.groups.claims[lost.Claim]; g != nil && !s.links.cut(g.Addresses) {
+				s.kept[lost.Claim] = true
+			}
 		}
 	}
 	if s.stopping {

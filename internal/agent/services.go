@@ -39,6 +39,9 @@ type ServicesConfig struct {
 	Reserved  []Reserved // beside what the API server and [Surroundings] tell: the control plane's addresses
 	// Preserve keeps addresses on the link, quietly, after the right to them was lost, until another host is heard to use them.
 	Preserve bool
+	// GiveUpAfter is how long a link must be in trouble for this node to let go of what goes to it, although nobody else takes it; 0 is
+	// never.
+	GiveUpAfter time.Duration
 	// StayAtStop leaves everything as it is when Run ends: without an election it is the announcers that withdraw, in their
 	// own manner.
 	StayAtStop bool
@@ -71,7 +74,6 @@ type Services struct {
 	stopping bool
 	leaving  string    // why this node hands over, or ""
 	drained  time.Time // with leaving: from when on what others serve is dropped
-	cut      bool      // the link carries no traffic: nothing is preserved
 	states   map[vip.Key]State
 	foreign  map[netip.Addr]foreign // addresses of ours that others were heard to use
 	passed   map[vip.Key]bool       // addresses whose successor was heard
@@ -83,15 +85,19 @@ type Services struct {
 	disputes disputes
 
 	surroundings Surroundings
+	links        links
 }
 
 // NewServices returns Services that do nothing before Run.
 func NewServices(cfg ServicesConfig) *Services {
-	return &Services{
-		cfg: cfg, groups: newGroups(), reasons: make(map[Name]Reason), ousted: make(map[Name]bool), states: make(map[vip.Key]State),
+	s := &Services{
+		cfg: cfg, reasons: make(map[Name]Reason), ousted: make(map[Name]bool), states: make(map[vip.Key]State),
 		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
 		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool), disputes: make(disputes),
+		links: links{giveUp: cfg.GiveUpAfter, since: make(map[string]time.Time), alarms: make(map[string]time.Time)},
 	}
+	s.groups = newGroups(s.judge)
+	return s
 }
 
 // Run serves until ctx ends, then hands over or gives back everything. While the API server is away it goes on with what it
@@ -148,6 +154,7 @@ func (s *Services) handle(n news) {
 	for name := range names {
 		changed = s.decide(name) || changed
 	}
+	changed = s.relink(n.paths, names) || changed
 	if changed {
 		s.publish()
 	}
@@ -228,12 +235,15 @@ func (s *Services) refreshFacts() bool {
 // publish tells the elector what this node stands for, and the holder what the rights it has mean now.
 func (s *Services) publish() {
 	claims := make([]election.Claim, 0, len(s.groups.claims)+1)
+	idles := s.leaseIdles()
 	for _, g := range s.groups.claims {
 		if !s.leaves(g) || time.Now().Before(s.drained) {
-			claims = append(claims, g.Claim)
+			c := g.Claim
+			c.Yields = c.Yields || c.Leased && idles
+			claims = append(claims, c)
 		}
 	}
-	s.cfg.Elector.Set(append(claims, election.Claim{Name: reports, Leased: true}))
+	s.cfg.Elector.Set(append(claims, election.Claim{Name: reports, Leased: true, Yields: idles}))
 	maps.DeleteFunc(s.kept, func(claim string, _ bool) bool { return s.groups.claims[claim] == nil })
 	if s.spoken {
 		s.cfg.Holder.Set(SourceServices, s.wants())

@@ -111,6 +111,12 @@ func (d *decider) list() string {
 		if !c.Leased {
 			text = "spread:" + text
 		}
+		if c.Yields {
+			text += " yields"
+		}
+		if c.Abstains {
+			text += " abstains"
+		}
 		out = append(out, text)
 	}
 	slices.Sort(out)
@@ -507,7 +513,7 @@ func TestServices(t *testing.T) {
 		w.elector.grant(t, "192.0.2.10")
 		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10")
-		w.services.SetCarrier(false)
+		w.services.SetSurroundings(agent.Surroundings{Links: map[string]string{"eth0": "is down"}})
 		w.settle()
 		w.expect("kernel -192.0.2.10")
 	})
@@ -517,7 +523,7 @@ func TestServices(t *testing.T) {
 		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
 		w.elector.grant(t, "192.0.2.10")
-		w.services.SetCarrier(false)
+		w.services.SetSurroundings(agent.Surroundings{Links: map[string]string{"eth0": "is down"}})
 		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
 	})

@@ -85,6 +85,9 @@ func (s *Services) viewLocked(name Name) ServiceView {
 	v.Claim = g.Claim.Name
 	right, mine := s.rights[g.Claim.Name]
 	v.Held = mine && w.Active && !right.Passing
+	if v.Reason == "" && w.Active {
+		v.Reason = g.links.trouble
+	}
 	if !w.Active || v.Held {
 		return v
 	}

@@ -2,11 +2,17 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"daymark/annotations"
 	"daymark/test/controlplane"
 	"daymark/test/netns"
 	"daymark/test/require"
@@ -66,4 +72,103 @@ func TestFaultCutCableOfTheLinkThatHoldsAddresses(t *testing.T) {
 	if late := got.At.Sub(mended); late > 3*time.Second {
 		t.Errorf("announced again %v after the cable was mended", late)
 	}
+}
+
+// Of two links that Services are on, the second is cut on one node: what goes there is on the other node within a second, and back a while
+// after it is mended. The VIP and the rest stay where they are, and answer all the time.
+func TestServiceFollowsTheCarrierOfItsOwnLink(t *testing.T) {
+	lab := netns.Test(t)
+	front := require.Value(lab.AddLAN("front"))(t)
+	side := require.Value(lab.AddLAN("side"))(t)
+	b := &bed{t: t, lan: front, pods: map[string]*controlplane.Pod{}}
+	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: controlplane.Programs(t), Endpoint: front.Addr(200)}))(t)
+	for _, name := range []string{"n1", "n2"} {
+		b.nodes = append(b.nodes, require.Value(b.cluster.Add(require.Value(lab.AddHost(name, front, side))(t)))(t))
+	}
+	b.start()
+	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
+	vip := front.Addr(150)
+	for _, n := range b.nodes {
+		b.agent(n, "cp_enable=true", "address="+vip.String(), "svc_enable=true", "svc_election=true")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	stay := map[string]netip.Addr{"a": front.Addr(100), "b": front.Addr(101), "c": front.Addr(102)}
+	for name, addr := range stay {
+		b.service(name, addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	}
+	moves := side.Addr(100)
+	b.serviceOn("eth1", "moves", moves, "n1")
+	where := b.settled(ctx)
+	first := where["moves"]
+	other := map[string]string{"n1": "n2", "n2": "n1"}[first]
+	stay["the VIP"] = vip
+	for _, addr := range stay {
+		require.Value(front.Observer().Wait(ctx, addr, time.Time{}, nil))(t)
+		defer require.Value(front.Observer().Ask(addr, 20*time.Millisecond))(t)()
+	}
+
+	cut := time.Now()
+	require.NoError(t, b.cluster.Node(first).CutFrom(side))
+	got := require.Value(side.Observer().Wait(ctx, moves, cut, netns.FromHost(other)))(t)
+	t.Logf("the other node announced it %v after the cut", got.At.Sub(cut))
+	if late := got.At.Sub(cut); late > 2*time.Second { // of which the kernel takes up to one to say so (net/core/link_watch.c)
+		t.Errorf("the other node announced it %v after the cut", late)
+	}
+	require.NoError(t, b.cluster.Node(first).WaitNoAddr(ctx, moves))
+	b.held(ctx, "moves", other)
+	mended := time.Now()
+	require.NoError(t, b.cluster.Node(first).MendTo(side))
+	require.NoError(t, b.cluster.Node(first).WaitAddr(ctx, moves))
+	if early := time.Since(mended); early < 4*time.Second {
+		t.Errorf("taken back %v after the cable was mended", early)
+	}
+	b.held(ctx, "moves", first)
+
+	for name, addr := range stay {
+		history := front.Observer().History(addr, cut)
+		if turns := history.Turns(); len(turns) != 1 {
+			t.Errorf("%s did not stay where it was:\n%s", name, turns)
+		}
+		if none := history.LongestSilence(cut, time.Now()); none > 500*time.Millisecond {
+			t.Errorf("nobody answered for %s for %v", name, none)
+		}
+		if name != "the VIP" {
+			b.held(ctx, name, where[name])
+		}
+	}
+}
+
+// settled waits until every Service is held and none moved for two seconds, and returns who holds them.
+func (b *bed) settled(ctx context.Context) (where map[string]string) {
+	b.t.Helper()
+	var since time.Time
+	b.until(ctx, func() string {
+		now := map[string]string{}
+		for _, svc := range require.Value(b.client.CoreV1().Services("default").List(ctx, metav1.ListOptions{}))(b.t).Items {
+			if host := svc.Annotations[annotations.VIPHost]; svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+				now[svc.Name] = host
+			}
+		}
+		if !maps.Equal(now, where) || slices.Contains(slices.Collect(maps.Values(now)), "") {
+			where, since = now, time.Now()
+		}
+		if time.Since(since) < 2*time.Second {
+			return fmt.Sprintf("Services still move: %v", now)
+		}
+		return ""
+	})
+	return where
+}
+
+// serviceOn is service for one whose addresses go to a link.
+func (b *bed) serviceOn(link, name string, addr netip.Addr, node string) {
+	b.t.Helper()
+	svc := require.Value(b.client.CoreV1().Services("default").Create(b.t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{
+			annotations.LoadBalancerIPs: addr.String(), annotations.ServiceInterface: link,
+		}},
+		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}}},
+	}, metav1.CreateOptions{}))(b.t)
+	b.endpoints(svc, node)
 }
