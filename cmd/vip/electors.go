@@ -50,7 +50,11 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 	if n.cfg.Services.Enabled && n.electsServices() {
 		group = "services"
 	}
-	e.members, err = election.NewMembers(election.MembersConfig{Config: e.base, Group: group})
+	e.members, err = election.NewMembers(election.MembersConfig{Config: e.base, Group: group, Changed: func(c election.Census) {
+		if n.services != nil {
+			n.services.SetMembers(c)
+		}
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -181,7 +181,8 @@ func (n *node) wireLabels(client kubernetes.Interface) {
 		return
 	}
 	n.labels = agent.NewLabels(agent.LabelsConfig{
-		Node: n.cfg.Node.Name, Client: client, ControlPlane: n.cfg.ControlPlane.Enabled, Services: n.cfg.Services.Enabled, Logger: n.log,
+		Node: n.cfg.Node.Name, Client: client, ControlPlane: n.cfg.ControlPlane.Enabled, Services: n.cfg.Services.Enabled,
+		Single: n.electsControlPlane(), Logger: n.log,
 	})
 	n.add(n.labels.Run)
 }
@@ -240,10 +241,12 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.electsControlPlane(), Labels: n.labels,
 		Tell: agent.NodeEvents(recorder, n.cfg.Node.Name), Metrics: n.counts, Logger: n.log,
 	})
-	if !n.cfg.Services.Enabled && n.electsControlPlane() {
-		n.add(func(ctx context.Context) error {
-			return agent.WatchNode(ctx, client, n.cfg.Node.Name, n.leaving)
-		})
+	watch := agent.NodeWatch{Client: client, Node: n.cfg.Node.Name, Labels: n.labels}
+	if n.electsControlPlane() {
+		watch.Leaving = n.leaving
+	}
+	if !n.cfg.Services.Enabled && (watch.Leaving != nil || watch.Labels != nil) {
+		n.add(watch.Run)
 	}
 	return nil
 }

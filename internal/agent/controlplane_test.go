@@ -130,14 +130,14 @@ func TestControlPlane(t *testing.T) {
 	})
 }
 
-func TestWatchNode(t *testing.T) {
+func TestNodeWatch(t *testing.T) {
 	story(t, "a cordoned node, a node that is not any more, and one that is gone", func(t *testing.T) {
 		client := fake.NewClientset()
 		var said []string
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
-			done <- agent.WatchNode(ctx, client, "n1", func(why string) { said = append(said, why) })
+			done <- agent.NodeWatch{Client: client, Node: "n1", Leaving: func(why string) { said = append(said, why) }}.Run(ctx)
 		}()
 		synctest.Wait()
 		nodes := client.CoreV1().Nodes()

@@ -1,6 +1,10 @@
 package agent
 
-import "sync"
+import (
+	"sync"
+
+	"daymark/internal/election"
+)
 
 // inbox collects news for one goroutine, so that much of it costs as much as one piece. Its methods never block and may be
 // called from anywhere.
@@ -18,6 +22,8 @@ type news struct {
 	states []State           // addresses whose phase changed, oldest first
 	facts  bool              // the surroundings may have changed
 	all    bool              // everything is to be looked at
+	hosts  bool              // who may be said to hold Services may have changed
+	census *election.Census  // the newest, if there is a new one
 }
 
 func newInbox() inbox {
@@ -42,6 +48,11 @@ func (b *inbox) changed(states []State) {
 }
 func (b *inbox) facts() { b.add(func(w *news) { w.facts = true }) }
 func (b *inbox) all()   { b.add(func(w *news) { w.facts, w.all = true, true }) }
+
+func (b *inbox) hosts() { b.add(func(w *news) { w.hosts = true }) }
+func (b *inbox) census(c election.Census) {
+	b.add(func(w *news) { w.hosts, w.census = true, &c })
+}
 
 // take returns what was collected and starts anew.
 func (b *inbox) take() news {

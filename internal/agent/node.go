@@ -16,26 +16,37 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// WatchNode follows the Node object of that name until ctx ends, and calls leaving with the reason for which it should hand
-// over what it holds whenever that changes, "" when there is none any more. It is for agents without [Services], which do
-// so themselves. Without an API server, or without the object, it waits.
-func WatchNode(ctx context.Context, client kubernetes.Interface, node string, leaving func(reason string)) error {
-	f := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip(node)),
+// NodeWatch follows the Node object of this node. It is for agents without [Services], which do so themselves.
+type NodeWatch struct {
+	Client kubernetes.Interface
+	Node   string
+	// Leaving is called with the reason for which this node should hand over what it holds whenever that changes, "" when there is
+	// none any more. May be nil.
+	Leaving func(reason string)
+	Labels  *Labels // may be nil
+}
+
+// Run follows the Node until ctx ends. Without an API server, or without the object, it waits.
+func (w NodeWatch) Run(ctx context.Context) error {
+	f := informers.NewSharedInformerFactoryWithOptions(w.Client, 0, informers.WithTransform(strip(w.Node)),
 		informers.WithTweakListOptions(func(l *metav1.ListOptions) {
-			l.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
+			l.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, w.Node).String()
 		}))
 	informer := f.Core().V1().Nodes().Informer()
 	last := ""
 	_, err := informer.AddEventHandler(handler(func(any) {
-		obj, _, _ := informer.GetStore().GetByKey(node) // of memory: it has no error
+		obj, _, _ := informer.GetStore().GetByKey(w.Node) // of memory: it has no error
 		own, _ := obj.(*corev1.Node)
-		if reason := Leaving(own); reason != last {
+		if w.Labels != nil {
+			w.Labels.Observe(own)
+		}
+		if reason := Leaving(own); reason != last && w.Leaving != nil {
 			last = reason
-			leaving(reason)
+			w.Leaving(reason)
 		}
 	}))
 	if err != nil {
-		return fmt.Errorf("following node %s: %w", node, err)
+		return fmt.Errorf("following node %s: %w", w.Node, err)
 	}
 	f.Start(ctx.Done())
 	<-ctx.Done()

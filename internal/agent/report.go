@@ -23,6 +23,9 @@ type Report struct {
 	Ingress []corev1.LoadBalancerIngress
 	// Cleared means that this node held them and that nobody will: what it wrote is taken back.
 	Cleared bool
+	// Stale is the node that the Service says holds it, though that node does not; "" for none. Unless somebody takes it soon, the
+	// name is taken back.
+	Stale string
 	// Event is told to the Service's owner, once for each different one; the zero Event is none.
 	Event Event
 }
@@ -41,6 +44,11 @@ func (s *Services) report(name Name) {
 		return
 	}
 	r, held := s.reportOf(name, svc)
+	// What is not wished for here may be another agent's on this node, such as one for another class.
+	_, wished := s.groups.wishes[name]
+	if host := vipHost(svc); wished && !r.Holds && (host == s.cfg.Node && s.spoken || s.gone[host]) {
+		r.Stale = host
+	}
 	s.label(name, held)
 	s.cfg.Reporter.Put(name, r)
 }

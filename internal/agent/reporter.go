@@ -24,6 +24,9 @@ import (
 // reportsAtOnce bounds the requests in flight that tell the API server what is held.
 const reportsAtOnce = 8
 
+// vacant is how long a Service may name a node that does not hold it, before nobody else took it and it names none.
+const vacant = 10 * time.Second
+
 // patience is how long a Service may be held by nobody without a word, since its endpoints come a little later than itself.
 const patience = 2 * time.Second
 
@@ -51,7 +54,8 @@ type Reporter struct {
 	reports map[Name]Report
 	written map[Name][]corev1.LoadBalancerIngress // by this run of the agent
 	told    map[Name]Event
-	update  bool // the role allows no patch: kube-vip's allows update alone
+	stale   map[Name]time.Time // since when the Service names a node that does not hold it
+	update  bool               // the role allows no patch: kube-vip's allows update alone
 }
 
 // NewReporter returns a reporter that writes nothing before Run.
@@ -60,6 +64,7 @@ func NewReporter(cfg ReporterConfig) *Reporter {
 	return &Reporter{
 		cfg: cfg, queue: workqueue.NewTypedRateLimitingQueue(limiter),
 		reports: make(map[Name]Report), written: make(map[Name][]corev1.LoadBalancerIngress), told: make(map[Name]Event),
+		stale: make(map[Name]time.Time),
 	}
 }
 
@@ -67,7 +72,14 @@ func NewReporter(cfg ReporterConfig) *Reporter {
 func (r *Reporter) Put(name Name, report Report) {
 	r.mu.Lock()
 	_, wrote := r.written[name]
-	idle := !report.Holds && report.Event == (Event{}) && !(report.Cleared && wrote)
+	idle := !report.Holds && report.Event == (Event{}) && !(report.Cleared && wrote) && report.Stale == ""
+	_, known := r.stale[name]
+	if report.Stale == "" {
+		delete(r.stale, name)
+	} else if !known {
+		r.stale[name] = time.Now()
+		r.queue.AddAfter(name, vacant)
+	}
 	if idle {
 		delete(r.reports, name)
 	} else {
@@ -78,6 +90,7 @@ func (r *Reporter) Put(name Name, report Report) {
 	case idle:
 	case report.Holds || report.Cleared || report.Event.Type == corev1.EventTypeWarning:
 		r.queue.Add(name)
+	case report.Event == (Event{}): // in its time
 	default:
 		r.queue.AddAfter(name, patience)
 	}
@@ -90,6 +103,7 @@ func (r *Reporter) Forget(name Name) {
 	delete(r.reports, name)
 	delete(r.written, name)
 	delete(r.told, name)
+	delete(r.stale, name)
 }
 
 // Run writes until ctx ends.
@@ -113,7 +127,12 @@ func (r *Reporter) next(ctx context.Context) bool {
 		return false
 	}
 	defer r.queue.Done(name)
-	if err := r.write(ctx, name); err != nil && ctx.Err() == nil {
+	err := r.write(ctx, name)
+	if apierrors.IsConflict(err) && ctx.Err() == nil {
+		r.queue.AddRateLimited(name) // the newer object brings a newer report
+		return true
+	}
+	if err != nil && ctx.Err() == nil {
 		r.cfg.Logger.Warn("reporting failed", "service", name, "err", err)
 		r.queue.AddRateLimited(name)
 		return true
@@ -128,9 +147,14 @@ func (r *Reporter) write(ctx context.Context, name Name) error {
 	report, ok := r.reports[name]
 	wrote := r.written[name]
 	last := r.told[name]
+	since, stale := r.stale[name]
 	r.mu.Unlock()
 	if !ok {
 		return nil
+	}
+	if left := time.Until(since.Add(vacant)); stale && left > 0 {
+		report.Stale = ""
+		r.queue.AddAfter(name, left)
 	}
 	svc := report.Service
 	change := r.change(report, wrote)
@@ -181,6 +205,9 @@ func (r *Reporter) note(name Name, report Report) {
 type change struct {
 	host    *string // "" removes the annotation
 	ingress *[]corev1.LoadBalancerIngress
+	// version is the resourceVersion that the Service must have still, where something is taken back that another node may have
+	// written meanwhile; "" for any.
+	version string
 }
 
 func (c change) empty() bool { return c.host == nil && c.ingress == nil }
@@ -198,12 +225,13 @@ func (r *Reporter) change(report Report, wrote []corev1.LoadBalancerIngress) cha
 		if r.cfg.Single && vipHost(svc) != r.cfg.Node {
 			c.host = &r.cfg.Node
 		}
-	case report.Cleared:
+	case report.Cleared || report.Stale != "":
 		none := ""
-		if vipHost(svc) == r.cfg.Node {
+		c.version = svc.ResourceVersion
+		if host := vipHost(svc); host != "" && (host == report.Stale || report.Cleared && host == r.cfg.Node) {
 			c.host = &none
 		}
-		if !r.cfg.LeaveStatus && len(now) > 0 && sameIngress(now, wrote) {
+		if report.Cleared && !r.cfg.LeaveStatus && len(now) > 0 && sameIngress(now, wrote) {
 			c.ingress = &[]corev1.LoadBalancerIngress{}
 		}
 	}
@@ -243,13 +271,19 @@ func (r *Reporter) send(ctx context.Context, name Name, c change) error {
 
 func (r *Reporter) sendPatch(ctx context.Context, name Name, c change) error {
 	type object = map[string]any
-	body := object{}
+	body, metadata := object{}, object{}
+	if c.version != "" {
+		metadata["resourceVersion"] = c.version
+	}
 	if c.host != nil {
 		var value any
 		if *c.host != "" {
 			value = *c.host
 		}
-		body["metadata"] = object{"annotations": object{annotations.VIPHost: value}}
+		metadata["annotations"] = object{annotations.VIPHost: value}
+	}
+	if len(metadata) > 0 {
+		body["metadata"] = metadata
 	}
 	if c.ingress != nil {
 		var value any
@@ -271,30 +305,29 @@ func (r *Reporter) sendPatch(ctx context.Context, name Name, c change) error {
 
 func (r *Reporter) sendUpdate(ctx context.Context, name Name, c change) error {
 	api := r.cfg.Client.CoreV1().Services(name.Namespace)
-	var errs []error
+	svc, err := api.Get(ctx, name.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the Service: %w", err)
+	}
+	if c.version != "" && svc.ResourceVersion != c.version {
+		return apierrors.NewConflict(corev1.Resource("services"), name.String(), errors.New("it changed since it was decided what to take back"))
+	}
 	if c.ingress != nil {
-		svc, err := api.Get(ctx, name.Name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading the Service: %w", err)
-		}
 		svc.Status.LoadBalancer.Ingress = *c.ingress
-		if _, err := api.UpdateStatus(ctx, svc, metav1.UpdateOptions{}); err != nil {
-			errs = append(errs, fmt.Errorf("updating the status: %w", err))
+		if svc, err = api.UpdateStatus(ctx, svc, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("updating the status: %w", err)
 		}
 	}
-	if c.host != nil {
-		svc, err := api.Get(ctx, name.Name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading the Service: %w", err)
-		}
-		if *c.host == "" {
-			delete(svc.Annotations, annotations.VIPHost)
-		} else {
-			metav1.SetMetaDataAnnotation(&svc.ObjectMeta, annotations.VIPHost, *c.host)
-		}
-		if _, err := api.Update(ctx, svc, metav1.UpdateOptions{}); err != nil {
-			errs = append(errs, fmt.Errorf("updating the annotation: %w", err))
-		}
+	if c.host == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	if *c.host == "" {
+		delete(svc.Annotations, annotations.VIPHost)
+	} else {
+		metav1.SetMetaDataAnnotation(&svc.ObjectMeta, annotations.VIPHost, *c.host)
+	}
+	if _, err := api.Update(ctx, svc, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("updating the annotation: %w", err)
+	}
+	return nil
 }

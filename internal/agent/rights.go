@@ -37,11 +37,15 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 	if s.stopping {
 		clear(s.kept)
 	}
+	first := !s.spoken
 	s.list, s.spoken = rights, true
 	version := s.cfg.Holder.Set(SourceServices, s.wants())
 	s.mu.Unlock()
 	if len(changed) > 0 {
 		s.inbox.claims(changed)
+	}
+	if first {
+		s.inbox.hosts() // a former run may have left its name
 	}
 	return s.cfg.Holder.Await(ctx, version)
 }

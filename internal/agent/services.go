@@ -78,6 +78,7 @@ type Services struct {
 	foreign  map[netip.Addr]foreign // addresses of ours that others were heard to use
 	passed   map[vip.Key]bool       // addresses whose successor was heard
 	spoken   bool                   // Apply was called
+	gone     map[string]bool        // nodes whose agents are gone, if it is for this one to tidy up after them
 	list     []election.Right       // as given, sorted by claim
 	rights   map[string]election.Right
 	former   map[string]*Group // what the rights are for, also where the claim has another name by now
@@ -173,6 +174,7 @@ func (s *Services) handle(n news) {
 			}
 		}
 	}
+	s.noteHosts(n, names)
 	for name := range names {
 		s.report(name)
 	}

@@ -157,6 +157,9 @@ func newWorld(t *testing.T, change func(*agent.ServicesConfig)) *world {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var tasks sync.WaitGroup
 	tasks.Go(func() { _ = reporter.Run(ctx) })
+	if cfg.Labels != nil {
+		tasks.Go(func() { _ = cfg.Labels.Run(ctx) })
+	}
 	tasks.Go(func() {
 		if err := w.services.Run(ctx); err != nil {
 			t.Error(err)
