@@ -68,6 +68,7 @@ func (e *elected) controlPlaneLease(t *testing.T) {
 }
 
 func (e *elected) changes(t *testing.T) {
+	e.settle(t)
 	holder := e.holder(t, "kube-system/kube-vip-services")
 	i := slices.IndexFunc(e.asking, func(a netip.Addr) bool { return e.on(a) != holder })
 	if i < 0 {
@@ -100,6 +101,7 @@ func (e *elected) ask(t *testing.T, name, value string) {
 }
 
 func (e *elected) notReady(t *testing.T) {
+	e.settle(t)
 	node := e.cluster.Node(e.on(e.controlPlane))
 	began := time.Now()
 	e.mark(t, node, corev1.TaintNodeNotReady)
@@ -149,6 +151,7 @@ func (e *elected) mark(t *testing.T, n *controlplane.Node, taint string) {
 }
 
 func (e *elected) together(t *testing.T) {
+	e.settle(t)
 	group := e.groups["default/web"]
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
