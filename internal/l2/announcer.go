@@ -274,11 +274,6 @@ func (a *Announcer) closePortLocked(key portKey) error {
 func (a *Announcer) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.running = true
-	for _, p := range a.ports { // of a Set or a run before this
-		if p.conn != nil && !slices.Contains(a.fresh, p) {
-			a.fresh = append(a.fresh, p)
-		}
-	}
 	a.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.network.Watch(ctx, a.linksChanged) })

@@ -197,6 +197,7 @@ func TestProbe(t *testing.T) {
 				wait(time.Millisecond)
 			}
 			err = <-result
+			w.settle() // what was said until now is no answer to the next one
 			var conflict *l2.Conflict
 			if !errors.As(err, &conflict) || conflict.Kind != kind || conflict.MAC != stranger || conflict.Key != key {
 				t.Errorf("in use: %v", err)
@@ -273,6 +274,8 @@ func TestForeignClaimsAreHeardAndDefendedOnce(t *testing.T) {
 		}
 		if h := <-news; h.Key != addr.Key() || h.MAC != stranger || h.Kind != l2.Claim {
 			t.Errorf("heard %+v", h)
+		} else if held := h.At.Sub(h.Since); held < 0 || held > 3300*time.Millisecond+w.slack {
+			t.Errorf("heard %v after it was taken, which was 3.2 s ago", held)
 		}
 		before := len(far.about(addr))
 		if !a.Defend(addr.Key()) || a.Defend(addr.Key()) {
