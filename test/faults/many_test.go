@@ -160,7 +160,7 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	s.unasked = max(s.unasked, silence.Unasked)
 	if silence.Longest > s.silence {
 		s.silence = silence.Longest
-		s.describe += fmt.Sprintf("by the observer, %s since %s:\n%s", addr, s.began.Format("15:04:05.000"), around(history.Answers(), silence.From))
+		s.observed = fmt.Sprintf("by the observer, %s since %s:\n%s", addr, s.began.Format("15:04:05.000"), around(history.Answers(), silence.From))
 	}
 	if overlap := observer.Overlap(addr, s.began, end, m.every*5/2); overlap > s.overlap {
 		s.overlap, s.turns = overlap, addr.String()+"\n"+history.Turns().String()

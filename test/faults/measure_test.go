@@ -23,6 +23,7 @@ type seen struct {
 	took     time.Duration // from the fault until nobody watched any more
 	turns    string        // who answered, and from when
 	describe string        // of the client's side
+	observed string        // of the observer's, where that is worse
 }
 
 // suffer plays a fault and watches the addresses until over returns, and a second on. It is given a minute and a half.
@@ -112,7 +113,7 @@ func (tb *table) check(t *testing.T, fault string, s seen, most bounds) {
 	tb.lines = append(tb.lines, fmt.Sprintf("| %s | %s | %d ms | %s | %d ms | %d ms |", fault,
 		silence, most.silence.Milliseconds(), lost, s.overlap.Milliseconds(), most.overlap.Milliseconds()))
 	if s.silence > most.silence {
-		t.Errorf("a client was unanswered for %v, want at most %v: %s", s.silence, most.silence, s.describe)
+		t.Errorf("a client was unanswered for %v, want at most %v: %s%s", s.silence, most.silence, s.describe, s.observed)
 	}
 	if s.unasked > s.took/2 {
 		t.Errorf("nothing is shown: nobody asked for %v of %v: %s", s.unasked, s.took, s.describe)
