@@ -43,7 +43,7 @@ func (h *Holder) listen(p plan) {
 		ctx, cancel := context.WithCancel(context.Background())
 		h.ears[k] = ear{kept: w.Kept, stop: func() { cancel(); stop() }}
 		h.running.Go(func() {
-			if w.await(ctx, heard) {
+			if w.await(ctx, heard) && (w.Kept || linger(ctx)) {
 				h.heard(w)
 			}
 		})
@@ -74,6 +74,23 @@ func (w Want) await(ctx context.Context, heard <-chan Said) bool {
 		case <-ctx.Done():
 			return false
 		}
+	}
+}
+
+// inFlight is how much longer than until it hears its successor a holder answers for what it passed on: for questions that clients
+// sent before they heard the successor, and for those whose answer is not out yet, since nothing can be sent from an address that is
+// gone. It is over before the successor's second announcement, which corrects whoever asked the LAN meanwhile and was answered by both.
+const inFlight = 50 * time.Millisecond
+
+// linger waits for inFlight, or until ctx ends and it returns false.
+func linger(ctx context.Context) bool {
+	timer := time.NewTimer(inFlight)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -17,12 +17,13 @@ import (
 // rig is a holder over recording rooms, running until the test ends.
 type rig struct {
 	*agent.Holder
-	t       *testing.T
-	journal *journal
-	kernel  *room
-	lan     *lan
-	wire    *room
-	passed  []string
+	t        *testing.T
+	journal  *journal
+	kernel   *room
+	lan      *lan
+	wire     *room
+	passed   []string
+	passedAt time.Time // the last of them
 }
 
 func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
@@ -31,7 +32,9 @@ func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 		lan: &lan{used: map[netipAddr]bool{}, ears: map[vip.Key]chan agent.Said{}}}
 	cfg := agent.HolderConfig{
 		Datapath: r.kernel, Announcers: []agent.Announcer{r.wire}, Prober: r.lan, Listener: r.lan, Sources: []string{"a", "b"}, Logger: quietLog(t),
-		Passed: func(a vip.Address) { r.passed = append(r.passed, a.Prefix.Addr().String()) },
+		Passed: func(a vip.Address) {
+			r.passed, r.passedAt = append(r.passed, a.Prefix.Addr().String()), time.Now()
+		},
 	}
 	if change != nil {
 		change(&cfg, r)
@@ -175,9 +178,14 @@ func TestHolder(t *testing.T) {
 			t.Errorf("the kernel has it until %v, not %v", got, w[0].Until)
 		}
 		r.lan.ears[w[0].Key()] <- agent.Announced
+		heard := time.Now()
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
 			t.Error(d)
+		}
+		if after := r.passedAt.Sub(heard); after < 40*time.Millisecond || after > 90*time.Millisecond {
+			t.Errorf("let go of after %v: what is on its way is to be answered, and who asked the LAN to be put right 100 ms after the first announcement", after)
 		}
 		r.apply("a")
 		r.expect("kernel -192.0.2.1")
@@ -273,12 +281,20 @@ func TestHolder(t *testing.T) {
 		w := keep(r)
 		held := w
 		held.Quiet, held.Kept = false, false
-		r.Set("a", []agent.Want{held}) // and lost before the holder's next round; that Passed came meanwhile says nothing to the source
-		r.lan.ears[w.Key()] <- agent.Announced
-		r.Set("a", []agent.Want{w})
+		round := make(chan struct{})
+		r.kernel.mu.Lock()
+		r.kernel.changed = func(vip.Change) { <-round }
+		r.kernel.mu.Unlock()
+		r.Set("b", []agent.Want{{Address: want("192.0.2.2")[0].Address, Sure: true}})
+		synctest.Wait() // a round is under way
+		r.Set("a", []agent.Want{held})
+		r.lan.ears[w.Key()] <- agent.Announced // Passed says nothing to the source, which believes that it has the right
+		synctest.Wait()
+		r.Set("a", []agent.Want{w}) // the right was lost again before the holder's next round
+		close(round)
 		time.Sleep(keptTestFor)
 		synctest.Wait()
-		r.expect("kernel -192.0.2.1")
+		r.expect("kernel +192.0.2.2", "wire +192.0.2.2", "kernel -192.0.2.1")
 	})
 
 	story(t, "what was passed on and is preserved then is asked for, too", func(t *testing.T) {

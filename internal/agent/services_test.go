@@ -434,12 +434,12 @@ func TestServices(t *testing.T) {
 		w.elector.grant(t, "192.0.2.10,2001:db8::10 passing")
 		w.expect("wire -192.0.2.10", "wire -2001:db8::10")
 		w.lan.ears[addr("192.0.2.10").Key()] <- agent.Announced
-		synctest.Wait()
+		w.settle()
 		if len(w.elector.heard) > 0 {
 			t.Error("let go of when one of two was heard")
 		}
 		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
-		synctest.Wait()
+		w.settle()
 		if d := cmp.Diff([]string{"192.0.2.10,2001:db8::10"}, w.elector.heard); d != "" {
 			t.Error(d)
 		}
@@ -473,7 +473,7 @@ func TestServices(t *testing.T) {
 		w.put(service("web", "192.0.2.10,2001:db8::10"))
 		w.elector.grant(t, "2001:db8::10 passing")
 		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
-		synctest.Wait()
+		w.settle()
 		if d := cmp.Diff([]string{"2001:db8::10"}, w.elector.heard); d != "" {
 			t.Error(d)
 		}
