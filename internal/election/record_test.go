@@ -28,6 +28,14 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
+// A member that says that it weighs more than any may has no more than the heaviest would.
+func TestRecordWeightIsBounded(t *testing.T) {
+	got, err := election.RewriteRecord(`{"incarnation":"boot.1/abc","seq":7,"weight":4000000000}`)
+	if want := `{"incarnation":"boot.1/abc","seq":7,"weight":4000}`; err != nil || got != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
+
 func TestRecordNamesEveryFault(t *testing.T) {
 	_, err := election.RewriteRecord(`{"claims":"AAA","offered":"!"}`)
 	if err == nil || !strings.Contains(err.Error(), "claims") || !strings.Contains(err.Error(), "offered") {

@@ -197,6 +197,11 @@ func (p *proc) apply(ctx context.Context, rights []election.Right) error {
 		return nil
 	}
 	p.applies++
+	for _, r := range rights { // the margin is the kernel's, whose lifetimes end late
+		if left := time.Until(r.Until); left > 4750*time.Millisecond {
+			w.t.Errorf("%s may hold %s for %v, to the very moment at which others take over", p.name, r.Claim, left)
+		}
+	}
 	w.settle()
 	for _, o := range w.procs { // one kernel: the whole set replaces what a killed predecessor left
 		if o != p && o.name == p.name && o.killed {
