@@ -127,11 +127,12 @@ func (h History) moments() []time.Time {
 // counts as answering between two of its answers when they are no further apart
 // than tolerance: some multiple of the period of asking.
 func (h History) LongestOverlap(tolerance time.Duration) time.Duration {
-	return h.longestOverlap(tolerance, nil)
+	return h.longestOverlap(tolerance, nil, "")
 }
 
-// longestOverlap is LongestOverlap where nobody asked during the pauses: they make no answers further apart.
-func (h History) longestOverlap(tolerance time.Duration, pauses []span) time.Duration {
+// longestOverlap is LongestOverlap where nobody asked during the pauses: they make no answers further apart. With a host it is that of
+// this one and another.
+func (h History) longestOverlap(tolerance time.Duration, pauses []span, host string) time.Duration {
 	spans := map[string][]span{}
 	for _, a := range h.Answers() {
 		of := spans[a.Host]
@@ -145,7 +146,7 @@ func (h History) longestOverlap(tolerance time.Duration, pauses []span) time.Dur
 	longest := time.Duration(0)
 	for one, its := range spans {
 		for other, theirs := range spans {
-			if one >= other {
+			if one >= other || host != "" && one != host && other != host {
 				continue
 			}
 			for _, a := range its {

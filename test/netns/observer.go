@@ -171,7 +171,12 @@ func (o *Observer) Silence(addr netip.Addr, from, to time.Time) Silence {
 
 // Overlap is LongestOverlap of what was seen between two moments. It is never the shorter for a time in which nobody asked.
 func (o *Observer) Overlap(addr netip.Addr, from, to time.Time, tolerance time.Duration) time.Duration {
-	return o.History(addr, from).Between(from, to).longestOverlap(tolerance, o.pauses(addr, from, to))
+	return o.OverlapOf("", addr, from, to, tolerance)
+}
+
+// OverlapOf is Overlap as far as host is one of the two; "" is any.
+func (o *Observer) OverlapOf(host string, addr netip.Addr, from, to time.Time, tolerance time.Duration) time.Duration {
+	return o.History(addr, from).Between(from, to).longestOverlap(tolerance, o.pauses(addr, from, to), host)
 }
 
 func (o *Observer) pauses(addr netip.Addr, from, to time.Time) []span {

@@ -140,6 +140,9 @@ func TestNobodyAskedIsNoOutage(t *testing.T) {
 		t.Errorf("silent for %v only: the observer was not stopped", raw)
 	}
 	// Both answered all the time, and are not to be taken for answering less.
+	if others := o.OverlapOf("nobody", vip, began, end, 5*period); others != 0 {
+		t.Errorf("an overlap of %v is said to be of a host that never answered", others)
+	}
 	if both := o.Overlap(vip, began, end, 5*period); both < away {
 		t.Errorf("both answered for %v, want all the %v", both, end.Sub(began))
 	}
