@@ -274,7 +274,8 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 		Preserve: n.cfg.Election.PreserveAddress, GiveUpAfter: n.cfg.Election.GiveUpAfter, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})
-	return n.watchSurroundings()
+	n.watchSurroundings()
+	return nil
 }
 
 // detachesServices reports whether addresses of Services are announced without being on a link, where all nodes that announce

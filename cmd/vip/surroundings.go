@@ -99,14 +99,15 @@ func subnets(links []datapath.Link) []agent.Subnet {
 }
 
 // watchSurroundings tells Services what is around this node: now, and as it changes.
-func (n *node) watchSurroundings() error {
+func (n *node) watchSurroundings() {
 	n.around = &surroundings{node: n.cfg.Node.Name, tell: n.services.SetSurroundings}
 	n.around.setLinks(n.kernel.Links())
 	defaults, err := datapath.Defaults()
-	if err != nil && !errors.Is(err, datapath.ErrNoDefault) {
-		return err
+	switch {
+	case err == nil:
+		n.around.setDefaults(defaults)
+	case !errors.Is(err, datapath.ErrNoDefault):
+		n.log.Warn("reading the default routes failed, trying on", "err", err)
 	}
-	n.around.setDefaults(defaults)
 	n.add(func(ctx context.Context) error { return n.kernel.WatchDefaults(ctx, n.around.setDefaults) })
-	return nil
 }

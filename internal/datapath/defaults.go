@@ -93,28 +93,36 @@ func (k *Kernel) WatchDefaults(ctx context.Context, changed func([]Default)) err
 		_ = notes.file.Close()
 	}()
 	var last []Default
-	for first := true; ; first = false {
+	known := false
+	for {
 		now, err := k.defaults()
-		if err != nil {
-			return err
-		}
-		if first || !slices.Equal(now, last) {
-			last = now
+		var again <-chan time.Time
+		switch {
+		case err != nil: // such as a table that never stands still: what was known stays, and nothing that is held depends on it
+			k.log.Warn("reading the default routes failed", "err", err)
+			again = time.After(defaultsRetry)
+		case !known || !slices.Equal(now, last):
+			known, last = true, now
 			changed(slices.Clone(now))
 		}
-		if !k.awaitDefaults(ctx, told, wake, last) {
+		if !k.awaitDefaults(ctx, told, wake, again, last) {
 			return nil
 		}
 	}
 }
 
+// defaultsRetry is how long after a failure the default routes are read again at the latest.
+const defaultsRetry = 10 * time.Second
+
 // awaitDefaults returns true when the default routes may be others than now, which are from before, and false when ctx ends.
-func (k *Kernel) awaitDefaults(ctx context.Context, told, wake <-chan struct{}, now []Default) bool {
+func (k *Kernel) awaitDefaults(ctx context.Context, told, wake <-chan struct{}, again <-chan time.Time, now []Default) bool {
 	before := k.footing(now)
 	var settled <-chan time.Time
 	for {
 		select {
 		case <-told:
+			return true
+		case <-again:
 			return true
 		case <-wake:
 			// The kernel tells of a link or an address before it drops the routes.
