@@ -69,6 +69,7 @@ func (e *elected) controlPlaneLease(t *testing.T) {
 
 func (e *elected) changes(t *testing.T) {
 	e.settle(t)
+	e.rest(t)
 	holder := e.holder(t, "kube-system/kube-vip-services")
 	i := slices.IndexFunc(e.asking, func(a netip.Addr) bool { return e.on(a) != holder })
 	if i < 0 {
@@ -102,6 +103,7 @@ func (e *elected) ask(t *testing.T, name, value string) {
 
 func (e *elected) notReady(t *testing.T) {
 	e.settle(t)
+	e.rest(t)
 	node := e.cluster.Node(e.on(e.controlPlane))
 	began := time.Now()
 	e.mark(t, node, corev1.TaintNodeNotReady)
@@ -159,6 +161,11 @@ func (e *elected) together(t *testing.T) {
 		func(a *netns.Command) error { return a.Kill() },
 		func(a *netns.Command) error { return a.Stop(ctx) },
 	} {
+		e.rest(t) // what is on its way now may have been announced by the one it comes from
+		before := map[string]string{}
+		for name, group := range e.groups {
+			before[name] = e.on(group[0])
+		}
 		node := e.cluster.Node(e.on(group[0]))
 		began := time.Now()
 		require.NoError(t, end(e.agents[node.Name()]))
@@ -174,23 +181,21 @@ func (e *elected) together(t *testing.T) {
 			if !slices.Contains(e.where(e.all()), node.Name()) {
 				return node.Name() + " is back, and has no address"
 			}
-			return e.split(node.Name(), began)
+			return e.split(before, began)
 		})
 	}
 }
 
-// split says which group was not announced by the same nodes, in the same order, since node's agent ended.
-func (e *elected) split(node string, since time.Time) string {
+// split says which group was not announced by the same nodes, in the same order, since it was on the node that before names.
+func (e *elected) split(before map[string]string, since time.Time) string {
 	for name, group := range e.groups {
 		var first []string
 		for i, addr := range group {
-			var hosts []string
+			hosts := []string{before[name]}
 			for _, turn := range e.lan.Observer().History(addr, since).Of(netns.Announcement).Turns() {
-				if len(hosts) > 0 || turn.Host != node { // what it announced last may be on the way
-					hosts = append(hosts, turn.Host)
-				}
+				hosts = append(hosts, turn.Host)
 			}
-			if i == 0 {
+			if hosts = slices.Compact(hosts); i == 0 {
 				first = hosts
 			} else if !slices.Equal(hosts, first) {
 				return fmt.Sprintf("of %s one was announced by %v, another by %v", name, first, hosts)
