@@ -92,6 +92,12 @@ func (k *Kernel) WatchDefaults(ctx context.Context, changed func([]Default)) err
 		reader.Wait()
 		_ = notes.file.Close()
 	}()
+	k.followDefaults(ctx, told, wake, changed)
+	return nil
+}
+
+// followDefaults calls changed at once, then whenever told or wake led to something else, until ctx ends.
+func (k *Kernel) followDefaults(ctx context.Context, told, wake <-chan struct{}, changed func([]Default)) {
 	var last []Default
 	known := false
 	for {
@@ -106,7 +112,7 @@ func (k *Kernel) WatchDefaults(ctx context.Context, changed func([]Default)) err
 			changed(slices.Clone(now))
 		}
 		if !k.awaitDefaults(ctx, told, wake, again, last) {
-			return nil
+			return
 		}
 	}
 }
@@ -153,7 +159,7 @@ func (k *Kernel) footing(now []Default) string {
 // defaults is [Defaults] where none is no error, and again where other routes changed while it read.
 func (k *Kernel) defaults() (now []Default, err error) {
 	for range 10 {
-		if now, err = Defaults(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+		if now, err = k.routes(); !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
 	}

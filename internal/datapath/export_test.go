@@ -1,6 +1,8 @@
 package datapath
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"daymark/internal/vip"
@@ -35,4 +37,10 @@ func (k *Kernel) ToldOf(want ...vip.Address) (n int, err error) {
 	}
 	err = k.notes.drain(func(event) { n++ })
 	return n, err
+}
+
+// FollowDefaults is WatchDefaults on a node without links, whose routes are read by read and whose kernel speaks through told.
+func FollowDefaults(ctx context.Context, log *slog.Logger, read func() ([]Default, error), told <-chan struct{}, changed func([]Default)) {
+	k := &Kernel{log: log, routes: read, state: &state{}}
+	k.followDefaults(ctx, told, make(chan struct{}), changed)
 }

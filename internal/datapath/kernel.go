@@ -67,6 +67,7 @@ type Kernel struct {
 	log     *slog.Logger
 	metrics *metrics
 	notes   *notifications
+	routes  func() ([]Default, error) // Defaults
 
 	mu       sync.Mutex // guards the rest
 	requests *requests
@@ -83,6 +84,7 @@ func Open(cfg Config) (*Kernel, error) {
 		log:      cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
 		repairs:  map[vip.Key]time.Time{},
 		watchers: map[chan struct{}]struct{}{},
+		routes:   Defaults,
 		state: &state{
 			metric:        metricOf(cfg.Instance),
 			loopbackScope: uint8(cfg.LoopbackScope),
