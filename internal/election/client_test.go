@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -96,6 +98,27 @@ func (w *wire) forget() {
 	defer w.mu.Unlock()
 	close(w.cut)
 	w.cut = make(chan struct{})
+}
+
+// TestRetryAfterIsTold has an API server that asks for a delay: the request ends at once, and its error says for how long.
+func TestRetryAfterIsTold(t *testing.T) {
+	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			http.Error(w, "too many", code)
+		}))
+		defer server.Close()
+		client, err := election.NewClient(&rest.Config{Host: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err = client.Leases("kube-system").Update(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.UpdateOptions{})
+		if seconds, ok := apierrors.SuggestsClientDelay(err); !ok || seconds != 7 || ctx.Err() != nil {
+			t.Errorf("%d: error %v, which asks for %d s, and the context's %v; want 7 s at once", code, err, seconds, ctx.Err())
+		}
+	}
 }
 
 // TestDeadConnectionIsGivenUp has an API server that speaks HTTP/2, and a connection to it that dies without a word: a request into

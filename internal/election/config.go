@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -62,11 +63,13 @@ func (c Config) validate() error {
 
 // NewClient returns a client for leases made from cfg, which it does not change: with no limit of its own on the rate of
 // requests, and over HTTP/1.1, where giving up a request closes its connection. Over HTTP/2 every later request would go
-// into the same dead connection until its ping times out, 45 seconds later.
+// into the same dead connection until its ping times out, 45 seconds later. Where the API server asks for a delay it says so at
+// once instead of waiting.
 func NewClient(cfg *rest.Config) (coordinationv1client.LeasesGetter, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst, cfg.RateLimiter = -1, 0, nil
 	cfg.NextProtos = []string{"http/1.1"}
+	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return outspoken{rt} })
 	cfg.Timeout = 0 // each request carries a deadline, and a watch none
 	hc, err := rest.HTTPClientFor(cfg)
 	if err != nil {

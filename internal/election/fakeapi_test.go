@@ -32,6 +32,7 @@ type api struct {
 	oldest   int           // watches from before this version are answered with 410
 	grown    chan struct{} // closed and replaced when history grows
 	requests map[string]int
+	conflict int            // updates that were refused as conflicts
 	late     sync.WaitGroup // requests that arrive after they were given up
 }
 
@@ -90,6 +91,7 @@ func (a *api) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 		return nil, apierrors.NewNotFound(leaseResource, lease.Name)
 	}
 	if lease.ResourceVersion != old.ResourceVersion {
+		a.conflict++
 		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
 	}
 	return a.record(watch.Modified, lease), nil
@@ -150,6 +152,12 @@ func (a *api) compact() {
 	a.oldest = a.version
 }
 
+func (a *api) conflicts() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.conflict
+}
+
 func (a *api) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -173,6 +181,7 @@ type path struct {
 	dead    chan struct{}        // closed and replaced when every connection there is goes silent
 	lose    int                  // so many answers are lost, though the requests were done
 	asked   int
+	rival   bool // somebody else changes an object just before each update of it
 }
 
 // requests returns how many were made.
@@ -249,6 +258,12 @@ func (p *path) setRefuse(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse = err
+}
+
+func (p *path) setRival(rival bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rival = rival
 }
 
 func (p *path) loseAnswers(n int) {
@@ -362,7 +377,15 @@ func (l leases) Create(ctx context.Context, lease *coordinationv1.Lease, _ metav
 
 func (l leases) Update(ctx context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions) (*coordinationv1.Lease, error) {
 	lease = lease.DeepCopy()
-	return request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.update(lease) })
+	l.path.mu.Lock()
+	rival := l.path.rival
+	l.path.mu.Unlock()
+	return request(ctx, l.path, func() (*coordinationv1.Lease, error) {
+		if rival {
+			l.path.api.edit(l.namespace, lease.Name, func(o *coordinationv1.Lease) { o.Finalizers = nil })
+		}
+		return l.path.api.update(lease)
+	})
 }
 
 func (l leases) Get(ctx context.Context, name string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {

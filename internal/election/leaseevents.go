@@ -16,21 +16,22 @@ func (l *leaseLoop) answered(a answer, now time.Time) {
 	switch {
 	case a.err == nil:
 		l.needRead = false
+		l.backoff.done(a.kind)
 		l.observe(a.lease, a.sent, now)
 	case a.kind == "read" && apierrors.IsNotFound(a.err):
 		l.needRead = false
+		l.backoff.done(a.kind)
 		l.observe(nil, a.sent, now)
 		return
 	case contradicted(a.err):
 		// Somebody else wrote, and the watch has not told yet.
-		l.needRead = true
+		l.needRead, l.retryAt = true, l.backoff.conflict(now, l.end())
 		signal(l.watch.stale)
 		return
 	default:
 		l.failed(a, now)
 		return
 	}
-	l.failing = false
 	switch a.kind {
 	case "take", "renew":
 		l.gained(a.sent, now)
@@ -46,14 +47,13 @@ func (l *leaseLoop) answered(a answer, now time.Time) {
 func (l *leaseLoop) failed(a answer, now time.Time) {
 	l.inquiry.undecided()
 	l.needRead = l.needRead || a.kind != "renew"
-	l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
-	if l.phase == following { // one that hung has waited long enough already
+	at, first := l.backoff.failed(a, now, l.end())
+	if l.retryAt = at; l.phase == following { // one that hung has waited long enough already
 		l.retryAt = later(l.retryAt, a.sent.Add(l.cfg.RetryPeriod))
 	}
-	if !l.failing {
+	if first {
 		l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)
 	}
-	l.failing = true
 }
 
 // gained takes in that a write of this node as the holder was sent at sent and succeeded. Nobody else held the lease since

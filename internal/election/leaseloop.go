@@ -41,7 +41,7 @@ type leaseLoop struct {
 	adopted  incarnation   // the process of this identity and host that held when this one started
 	needRead bool
 	retryAt  time.Time // no request before
-	failing  bool      // the last request failed
+	backoff  backoff
 	echoed   time.Time // when the watch last told anything
 
 	// What is held.
@@ -72,6 +72,7 @@ func newLeaseLoop(work context.Context, l *Lease, apply Apply) *leaseLoop {
 		},
 		started: time.Now(),
 		echoed:  time.Now(),
+		backoff: backoff{timing: l.cfg.Timing},
 		phase:   following,
 	}
 }
@@ -144,6 +145,14 @@ func (l *leaseLoop) step(now time.Time, stopping bool) (next time.Time, over boo
 	}
 	l.inquiry.settle(l.verdict)
 	return due.next, over
+}
+
+// end returns when what is held is lost without a renewal; zero where nothing is.
+func (l *leaseLoop) end() time.Time {
+	if l.phase != holding && l.phase != preparing {
+		return time.Time{}
+	}
+	return l.withdrawAt()
 }
 
 // withdrawAt returns when a holder that was not able to renew withdraws.

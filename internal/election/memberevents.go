@@ -15,7 +15,8 @@ func (l *membersLoop) answered(a answer, now time.Time) {
 	}
 	switch {
 	case a.err == nil:
-		l.needRead, l.failing = false, false
+		l.needRead = false
+		l.backoff.done(a.kind)
 		l.observe(a.lease, a.sent, now)
 		if a.kind == "write" {
 			l.acknowledge(a.seq, a.sent, now)
@@ -23,20 +24,20 @@ func (l *membersLoop) answered(a answer, now time.Time) {
 		l.left = l.left || a.kind == "release"
 	case a.kind == "read" && apierrors.IsNotFound(a.err):
 		l.needRead = false
+		l.backoff.done(a.kind)
 		l.observe(nil, a.sent, now)
 	default:
 		l.unsure = true
 		if contradicted(a.err) {
-			l.needRead = true
+			l.needRead, l.retryAt = true, l.backoff.conflict(now, l.end())
 			signal(l.watch.stale)
 			return
 		}
 		l.inquiry.undecided()
-		l.retryAt = now.Add(l.cfg.RetryPeriod / 10)
-		if !l.failing {
+		var first bool
+		if l.retryAt, first = l.backoff.failed(a, now, l.end()); first {
 			l.cfg.Log.Warn("request failed, trying on", "request", a.kind, "err", a.err)
 		}
-		l.failing = true
 	}
 }
 

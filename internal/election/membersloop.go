@@ -38,8 +38,8 @@ type membersLoop struct {
 	changed  time.Time
 	adopted  incarnation // the process of this identity and host that wrote it before this one
 	needRead bool
-	failing  bool
-	retryAt  time.Time
+	backoff  backoff
+	retryAt  time.Time // no request before
 	nextSeq  uint64
 	sent     map[uint64]time.Time // when the writes that were not delivered yet were sent
 	lastSent time.Time
@@ -88,6 +88,7 @@ func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop 
 		},
 		started: now,
 		view:    view{timing: m.cfg.Timing, self: m.name, log: m.cfg.Log, members: map[string]*member{}, stirred: true, standings: map[string]standing{}, touched: set{}},
+		backoff: backoff{timing: m.cfg.Timing},
 		nextSeq: 1,
 		weight:  evenWeight,
 		sent:    map[uint64]time.Time{},
@@ -281,6 +282,14 @@ func (l *membersLoop) clear() bool {
 		}
 	}
 	return l.ap.has(l.ap.set(nil))
+}
+
+// end returns when what is held is lost without a renewal; zero where nothing is.
+func (l *membersLoop) end() time.Time {
+	if !l.holds() {
+		return time.Time{}
+	}
+	return l.withdrawAt()
 }
 
 // withdrawAt returns when a holder that was not able to renew withdraws.

@@ -12,22 +12,23 @@ import (
 type kind struct {
 	claims  []election.Claim
 	process func(w *world, name string) *proc
+	loops   int // of each process, each with a lease of its own and a watch
 }
 
 func kinds() map[string]kind {
 	all := claims(6)
 	return map[string]kind{
-		"a lease": {[]election.Claim{{Name: "cp"}}, func(w *world, name string) *proc { return leaseProc(w, name, nil) }},
+		"a lease": {[]election.Claim{{Name: "cp"}}, func(w *world, name string) *proc { return leaseProc(w, name, nil) }, 1},
 		"members": {all, func(w *world, name string) *proc {
 			p := memberProc(w, name)
 			p.elector.Set(all)
 			return p
-		}},
+		}, 1},
 		"members under a lease": {all, func(w *world, name string) *proc {
 			p := gatedProc(w, name)
 			p.elector.Set(leased(all))
 			return p
-		}},
+		}, 2},
 	}
 }
 

@@ -60,6 +60,10 @@ func (w *watcher) run(ctx context.Context) {
 func (w *watcher) once(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	select { // what was asked for is done now
+	case <-w.stale:
+	default:
+	}
 	sent := time.Now()
 	listing, done := context.WithTimeout(ctx, w.timeout)
 	list, err := w.leases.List(listing, w.selector)
