@@ -122,7 +122,7 @@ func (c *ControlPlane) apply(ctx context.Context, rights []election.Right, stopp
 		return nil
 	}
 	c.mu.Lock()
-	keep := c.kept || c.held && keepable(c.right)
+	keep := c.kept || c.held && !c.right.Passing // what was passed on is the successor's
 	i := slices.IndexFunc(rights, func(r election.Right) bool { return r.Claim == controlPlaneClaim })
 	if c.held = i >= 0; c.held {
 		c.right = rights[i]

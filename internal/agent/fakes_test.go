@@ -153,7 +153,8 @@ func (r *room) until(addr string) time.Time {
 type lan struct {
 	mu     sync.Mutex
 	used   map[netip.Addr]bool
-	hung   bool // probes end with their context
+	hung   bool  // probes end with their context
+	deaf   error // of each Listen
 	probed []netip.Addr
 	ears   map[vip.Key]chan agent.Said
 }
@@ -190,6 +191,12 @@ func (l *lan) hangs(hung bool) {
 	l.hung = hung
 }
 
+func (l *lan) deafens(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deaf = err
+}
+
 func (l *lan) setUsed(addr string, used bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,6 +206,9 @@ func (l *lan) setUsed(addr string, used bool) {
 func (l *lan) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.deaf != nil {
+		return nil, nil, l.deaf
+	}
 	c := make(chan agent.Said, 1)
 	l.ears[key] = c
 	return c, func() {

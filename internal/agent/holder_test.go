@@ -3,7 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
-	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +24,7 @@ type rig struct {
 	wire     *room
 	passed   []string
 	passedAt time.Time // the last of them
+	stop     func()    // ends the holder
 }
 
 func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
@@ -43,12 +44,13 @@ func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(r.stop)
 	return r
 }
 
@@ -138,6 +140,22 @@ func TestHolder(t *testing.T) {
 		r.expect("wire fails", "kernel -192.0.2.1", "wire -192.0.2.1")
 	})
 
+	story(t, "what can't be announced is on the link, is shown, and is tried again", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.wire.breaks(errors.New("no socket"))
+		r.apply("a", want("192.0.2.1")...)
+		if got, want := text(r.States()), "192.0.2.1 failed: no socket"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		r.wire.breaks(nil)
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		r.expect("kernel +192.0.2.1", "wire fails", "wire +192.0.2.1")
+		if got, want := text(r.States()), "192.0.2.1 held"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+
 	story(t, "a right that runs out ends without another word", func(t *testing.T) {
 		r := newRig(t, nil)
 		w := want("192.0.2.1")
@@ -194,6 +212,59 @@ func TestHolder(t *testing.T) {
 		}
 	})
 
+	passing := func(r *rig) agent.Want {
+		w := want("192.0.2.1")
+		r.apply("a", w...)
+		w[0].Quiet, w[0].Passing, w[0].Until = true, true, time.Now().Add(time.Second)
+		r.apply("a", w...)
+		r.journal.take()
+		return w[0]
+	}
+
+	story(t, "a successor that only asks for an address has not taken it", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := passing(r)
+		r.lan.ears[w.Key()] <- agent.Probed
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		if len(r.passed) > 0 {
+			t.Error("let go of before anybody else answers")
+		}
+		r.lan.ears[w.Key()] <- agent.Announced
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
+			t.Error(d)
+		}
+	})
+
+	story(t, "who gets the right back when the successor was heard a moment ago has not passed it on", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := passing(r)
+		r.lan.ears[w.Key()] <- agent.Announced
+		time.Sleep(20 * time.Millisecond)
+		w.Quiet, w.Passing = false, false
+		r.apply("a", w)
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		if len(r.passed) > 0 {
+			t.Error("passed on all the same")
+		}
+		r.expect("wire +192.0.2.1")
+		if len(r.lan.ears) != 0 {
+			t.Error("it still listens")
+		}
+	})
+
+	story(t, "who ends listens no more", func(t *testing.T) {
+		r := newRig(t, nil)
+		passing(r)
+		r.stop()
+		if len(r.lan.ears) != 0 {
+			t.Error("it still listens")
+		}
+	})
+
 	story(t, "where two may announce, what is passed on stays announced, as leaving, until the right ends", func(t *testing.T) {
 		r := newRig(t, func(c *agent.HolderConfig, _ *rig) { c.Overlap, c.Listener = true, nil })
 		w := want("192.0.2.1", "192.0.2.2")
@@ -216,224 +287,15 @@ func TestHolder(t *testing.T) {
 		r.expect("wire +192.0.2.1", "wire -192.0.2.1")
 	})
 
-	keep := func(r *rig) agent.Want {
-		w := want("192.0.2.1")
+	story(t, "detached addresses do not suffer with the kernel's", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.kernel.breaks(errors.New("no memory"))
+		w := want("192.0.2.1", "192.0.2.2", "192.0.2.3")
+		w[0].Detached, w[1].Detached = true, true
 		r.apply("a", w...)
-		w[0].Quiet, w[0].Kept = true, true
-		r.apply("a", w...)
-		r.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1")
-		return w[0]
-	}
-
-	story(t, "preserved addresses stay on the link, unannounced, for as long as the agent lives, until another host is heard", func(t *testing.T) {
-		r := newRig(t, nil)
-		w := keep(r)
-		for range 20 {
-			time.Sleep(time.Second)
-			synctest.Wait()
-			if left := time.Until(r.kernel.until("192.0.2.1")); left < 4*time.Second || left > 6*time.Second {
-				t.Fatalf("the kernel has it for %v", left)
-			}
-		}
-		r.expect()
-		r.lan.ears[w.Key()] <- agent.Probed
-		synctest.Wait()
-		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
-			t.Error(d)
-		}
-	})
-
-	story(t, "the LAN is asked for what is preserved: another host may have announced it unheard", func(t *testing.T) {
-		r := newRig(t, nil)
-		keep(r)
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if len(r.passed) > 0 {
-			t.Error("let go of although nobody else has it")
-		}
-		r.lan.setUsed("192.0.2.1", true)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
-			t.Error(d)
-		}
-	})
-
-	story(t, "what is preserved and was lost while the agent was frozen is not taken back", func(t *testing.T) {
-		r := newRig(t, nil)
-		keep(r)
-		frozen := false
-		r.kernel.mu.Lock()
-		r.kernel.changed = func(vip.Change) {
-			if !frozen {
-				frozen = true
-				time.Sleep(7 * time.Second)
-			}
-		}
-		r.kernel.mu.Unlock()
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
-		r.expect("kernel -192.0.2.1")
-	})
-
-	story(t, "what was heard elsewhere while the right came back and went again is let go of", func(t *testing.T) {
-		r := newRig(t, nil)
-		w := keep(r)
-		held := w
-		held.Quiet, held.Kept = false, false
-		round := make(chan struct{})
-		r.kernel.mu.Lock()
-		r.kernel.changed = func(vip.Change) { <-round }
-		r.kernel.mu.Unlock()
-		r.Set("b", []agent.Want{{Address: want("192.0.2.2")[0].Address, Sure: true}})
-		synctest.Wait() // a round is under way
-		r.Set("a", []agent.Want{held})
-		r.lan.ears[w.Key()] <- agent.Announced // Passed says nothing to the source, which believes that it has the right
-		synctest.Wait()
-		r.Set("a", []agent.Want{w}) // the right was lost again before the holder's next round
-		close(round)
-		time.Sleep(keptTestFor)
-		synctest.Wait()
-		r.expect("kernel +192.0.2.2", "wire +192.0.2.2", "kernel -192.0.2.1")
-	})
-
-	story(t, "what was passed on and is preserved then is asked for, too", func(t *testing.T) {
-		r := newRig(t, nil)
-		w := want("192.0.2.1")
-		r.apply("a", w...)
-		w[0].Quiet, w[0].Passing = true, true
-		r.apply("a", w...)
-		w[0].Passing, w[0].Kept = false, true
-		r.apply("a", w...)
-		r.journal.take()
-		r.lan.setUsed("192.0.2.1", true)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		r.expect("kernel -192.0.2.1")
-	})
-
-	story(t, "what is preserved and can't be asked for any more ends", func(t *testing.T) {
-		r := newRig(t, nil)
-		keep(r)
-		r.lan.hangs(true)
-		time.Sleep(keptTestFor)
-		synctest.Wait()
-		r.expect("kernel -192.0.2.1")
-	})
-
-	story(t, "what is preserved does not prolong a right to the same address", func(t *testing.T) {
-		r := newRig(t, nil)
-		keep(r)
-		right := want("192.0.2.1")
-		right[0].Until = time.Now().Add(2 * time.Second)
-		r.apply("b", right...)
-		if got := r.wire.until("192.0.2.1"); !got.Equal(right[0].Until) {
-			t.Errorf("announced until %v, and the right ends %v", got, right[0].Until)
-		}
-	})
-
-	story(t, "what was not on the link is not preserved", func(t *testing.T) {
-		r := newRig(t, nil)
-		w := want("192.0.2.1")
-		w[0].Quiet, w[0].Kept = true, true
-		r.apply("a", w...)
-		r.expect()
-	})
-}
-
-// keptTestFor is longer than an address is kept that nobody asks for.
-const keptTestFor = 8 * time.Second
-
-func TestHolderProbes(t *testing.T) {
-	fresh := func(texts ...string) []agent.Want {
-		w := want(texts...)
-		for i := range w {
-			w[i].Sure = false
-		}
-		return w
-	}
-
-	story(t, "a new address waits for its probe; others, and whoever applies, do not", func(t *testing.T) {
-		r := newRig(t, nil)
-		r.apply("a", want("192.0.2.1")...)
-		began := time.Now()
-		r.apply("a", append(want("192.0.2.1"), fresh("192.0.2.2")...)...)
-		if time.Since(began) > 0 {
-			t.Error("applying waited for a probe")
-		}
-		r.expect("kernel +192.0.2.1", "wire +192.0.2.1")
-		time.Sleep(230 * time.Millisecond)
-		synctest.Wait()
-		r.expect("kernel +192.0.2.2", "wire +192.0.2.2")
-	})
-
-	story(t, "an address that is used is not taken until it is free", func(t *testing.T) {
-		r := newRig(t, nil)
-		r.lan.setUsed("192.0.2.1", true)
-		r.apply("a", fresh("192.0.2.1")...)
-		time.Sleep(20 * time.Second)
-		r.expect()
-		if got, want := text(r.States()), "192.0.2.1 conflict: used by 02:00:00:00:00:99"; got != want {
+		r.expect("kernel fails", "wire +192.0.2.1", "wire +192.0.2.2")
+		if got, want := text(r.States()), "192.0.2.1 held; 192.0.2.2 held; 192.0.2.3 failed: no memory"; got != want {
 			t.Errorf("got %q, want %q", got, want)
-		}
-		if n := len(r.lan.probed); n > 15 {
-			t.Errorf("asked %d times in 20 s", n)
-		}
-		r.lan.setUsed("192.0.2.1", false)
-		time.Sleep(11 * time.Second)
-		r.expect("kernel +192.0.2.1", "wire +192.0.2.1")
-	})
-
-	story(t, "an address whose owner answered too late is let go of, and asked for again", func(t *testing.T) {
-		r := newRig(t, nil)
-		r.apply("a", append(fresh("192.0.2.1"), want("192.0.2.2")...)...)
-		time.Sleep(300 * time.Millisecond)
-		synctest.Wait()
-		r.expect("kernel +192.0.2.2", "wire +192.0.2.2", "kernel +192.0.2.1", "wire +192.0.2.1")
-		r.lan.setUsed("192.0.2.1", true)
-		r.Contest(addr("192.0.2.1").Key(), errors.New("used by 02:00:00:00:00:99"))
-		synctest.Wait()
-		r.expect("wire -192.0.2.1", "kernel -192.0.2.1")
-		if got, want := text(r.States()), "192.0.2.1 conflict: used by 02:00:00:00:00:99; 192.0.2.2 held"; got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-		time.Sleep(20 * time.Second)
-		r.expect()
-		r.lan.setUsed("192.0.2.1", false)
-		time.Sleep(11 * time.Second)
-		r.expect("kernel +192.0.2.1", "wire +192.0.2.1")
-	})
-
-	story(t, "a right lost while probing leaves nothing behind", func(t *testing.T) {
-		r := newRig(t, nil)
-		r.apply("a", fresh("192.0.2.1")...)
-		time.Sleep(100 * time.Millisecond)
-		r.apply("a")
-		time.Sleep(time.Second)
-		r.expect()
-		if got := text(r.States()); got != "" {
-			t.Error(got)
-		}
-	})
-
-	story(t, "a thousand new addresses are held within seconds", func(t *testing.T) {
-		r := newRig(t, nil)
-		var w []agent.Want
-		for i := range 1000 {
-			a := addr("192.0.2.1")
-			a.Prefix = prefixFrom(10, i)
-			w = append(w, agent.Want{Address: a})
-		}
-		began, before := time.Now(), runtime.NumGoroutine()
-		r.apply("a", w...)
-		if n := runtime.NumGoroutine() - before; n > 300 {
-			t.Errorf("%d goroutines for a thousand addresses", n)
-		}
-		for len(r.kernel.Held()) < 1000 {
-			time.Sleep(50 * time.Millisecond)
-		}
-		if d := time.Since(began); d > 2*time.Second {
-			t.Errorf("it took %s", d)
 		}
 	})
 }

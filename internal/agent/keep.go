@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"daymark/internal/election"
 	"daymark/internal/vip"
 )
 
@@ -20,12 +19,6 @@ type keeping struct {
 	over  bool      // it is let go of, and not taken again before there is a right to it
 }
 
-// keepable reports whether what was held by r until now may be kept without it: not what was passed on, nor what the kernel
-// has ended already, since others may have it.
-func keepable(r election.Right) bool {
-	return !r.Passing && (r.Until.IsZero() || time.Now().Before(r.Until))
-}
-
 // fence returns list with the ends of what is kept, and without what is not on the link, was heard elsewhere, or has ended
 // meanwhile: what is kept is never taken anew.
 func (h *Holder) fence(list []Want, now time.Time) []Want {
@@ -37,7 +30,7 @@ func (h *Holder) fence(list []Want, now time.Time) []Want {
 		if w.Kept {
 			k := h.kept[w.Key()]
 			if k == nil {
-				k = &keeping{asked: now, until: now.Add(keptFor)}
+				k = &keeping{asked: now, until: h.lasts(w, now)}
 				h.kept[w.Key()] = k
 			}
 			if !h.hears() {
@@ -52,6 +45,15 @@ func (h *Holder) fence(list []Want, now time.Time) []Want {
 		out = append(out, w)
 	}
 	return out
+}
+
+// lasts returns until when the kernel has w, to which the right was lost: to the end of that right. Its source may have lost it long
+// before now, where this process was stopped, and others may have the address since.
+func (h *Holder) lasts(w Want, now time.Time) time.Time {
+	if i, ok := slices.BinarySearchFunc(h.have, w.Address, vip.Compare); ok && !h.have[i].Until.IsZero() {
+		return h.have[i].Until
+	}
+	return now.Add(keptFor)
 }
 
 // hears reports whether successors can be heard and asked for.

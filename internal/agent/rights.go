@@ -28,7 +28,7 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 		changed = append(changed, lost.Claim)
 		delete(s.rights, lost.Claim)
 		delete(s.former, lost.Claim)
-		if s.cfg.Preserve && !s.stopping && !s.cfg.Detached && keepable(lost) {
+		if s.cfg.Preserve && !s.stopping && !s.cfg.Detached && !lost.Passing {
 			if g := s.groups.claims[lost.Claim]; g != nil && !s.links.cut(g.Addresses) {
 				s.kept[lost.Claim] = true
 			}

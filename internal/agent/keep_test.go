@@ -1,0 +1,219 @@
+package agent_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"daymark/internal/agent"
+	"daymark/internal/vip"
+)
+
+// keptTestFor is longer than an address is kept that nobody asks for.
+const keptTestFor = 8 * time.Second
+
+func TestHolderKeeps(t *testing.T) {
+	keep := func(r *rig) agent.Want {
+		w := want("192.0.2.1")
+		r.apply("a", w...)
+		w[0].Quiet, w[0].Kept = true, true
+		r.apply("a", w...)
+		r.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1")
+		return w[0]
+	}
+
+	story(t, "preserved addresses stay on the link, unannounced, for as long as the agent lives, until another host is heard", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := keep(r)
+		for range 20 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if left := time.Until(r.kernel.until("192.0.2.1")); left < 4*time.Second || left > 6*time.Second {
+				t.Fatalf("the kernel has it for %v", left)
+			}
+		}
+		r.expect()
+		r.lan.ears[w.Key()] <- agent.Probed
+		synctest.Wait()
+		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
+			t.Error(d)
+		}
+	})
+
+	story(t, "the LAN is asked for what is preserved: another host may have announced it unheard", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(r.passed) > 0 {
+			t.Error("let go of although nobody else has it")
+		}
+		r.lan.setUsed("192.0.2.1", true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
+			t.Error(d)
+		}
+	})
+
+	story(t, "what is preserved and was lost while the agent was frozen is not taken back", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		frozen := false
+		r.kernel.mu.Lock()
+		r.kernel.changed = func(vip.Change) {
+			if !frozen {
+				frozen = true
+				time.Sleep(7 * time.Second)
+			}
+		}
+		r.kernel.mu.Unlock()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what was heard elsewhere while the right came back and went again is let go of", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := keep(r)
+		held := w
+		held.Quiet, held.Kept = false, false
+		round := make(chan struct{})
+		r.kernel.mu.Lock()
+		r.kernel.changed = func(vip.Change) { <-round }
+		r.kernel.mu.Unlock()
+		r.Set("b", []agent.Want{{Address: want("192.0.2.2")[0].Address, Sure: true}})
+		synctest.Wait() // a round is under way
+		r.Set("a", []agent.Want{held})
+		r.lan.ears[w.Key()] <- agent.Announced // Passed says nothing to the source, which believes that it has the right
+		synctest.Wait()
+		r.Set("a", []agent.Want{w}) // the right was lost again before the holder's next round
+		close(round)
+		time.Sleep(keptTestFor)
+		synctest.Wait()
+		r.expect("kernel +192.0.2.2", "wire +192.0.2.2", "kernel -192.0.2.1")
+	})
+
+	story(t, "what was passed on and is preserved then is asked for, too", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		r.apply("a", w...)
+		w[0].Quiet, w[0].Passing = true, true
+		r.apply("a", w...)
+		w[0].Passing, w[0].Kept = false, true
+		r.apply("a", w...)
+		r.journal.take()
+		r.lan.setUsed("192.0.2.1", true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what is preserved and can't be asked for any more ends", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		r.lan.hangs(true)
+		time.Sleep(keptTestFor)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what is preserved does not prolong a right to the same address", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		right := want("192.0.2.1")
+		right[0].Until = time.Now().Add(2 * time.Second)
+		r.apply("b", right...)
+		if got := r.wire.until("192.0.2.1"); !got.Equal(right[0].Until) {
+			t.Errorf("announced until %v, and the right ends %v", got, right[0].Until)
+		}
+	})
+
+	story(t, "what is preserved has no say in the ends of what is not", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := keep(r)
+		r.apply("a", append([]agent.Want{w}, want("192.0.2.2")...)...)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		r.expect("kernel +192.0.2.2", "wire +192.0.2.2")
+		if end := r.wire.until("192.0.2.2"); !end.IsZero() {
+			t.Errorf("a right without an end is announced until %v", end)
+		}
+	})
+
+	story(t, "a right that had ended before the holder saw that it was lost is not preserved", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		w[0].Until = time.Now().Add(4 * time.Second)
+		r.apply("a", w...)
+		round := make(chan struct{})
+		r.kernel.mu.Lock()
+		r.kernel.changed = func(vip.Change) { <-round }
+		r.kernel.mu.Unlock()
+		r.Set("b", want("192.0.2.2"))
+		synctest.Wait() // a round is under way
+		w[0].Quiet, w[0].Kept, w[0].Until = true, true, time.Time{}
+		r.Set("a", w)               // while the right lasted
+		time.Sleep(5 * time.Second) // the kernel has ended it: others may have it
+		r.journal.take()
+		close(round)
+		synctest.Wait()
+		r.expect("wire +192.0.2.2", "wire -192.0.2.1", "kernel -192.0.2.1")
+	})
+
+	story(t, "where nobody can be heard, as by BGP, what is preserved stays", func(t *testing.T) {
+		r := newRig(t, func(c *agent.HolderConfig, _ *rig) { c.Listener, c.Prober = nil, nil })
+		keep(r)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		r.expect()
+	})
+
+	story(t, "who can't listen for a while keeps, and hears afterwards", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.lan.deafens(errors.New("the link is down"))
+		w := keep(r)
+		time.Sleep(3 * time.Second)
+		r.lan.deafens(nil)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		r.expect()
+		r.lan.ears[w.Key()] <- agent.Announced
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "who can't listen for longer lets go", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.lan.deafens(errors.New("the link is down"))
+		keep(r)
+		time.Sleep(keptTestFor)
+		synctest.Wait()
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "what is preserved and not announced by right is not asked for", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		right := want("192.0.2.1")
+		right[0].Quiet, right[0].Until = true, time.Now().Add(time.Minute)
+		r.apply("b", right...)
+		r.lan.setUsed("192.0.2.1", true)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := r.kernel.until("192.0.2.1"); !got.Equal(right[0].Until) || len(r.passed) > 0 {
+			t.Errorf("the kernel has it until %v, and the right ends %v; passed on: %v", got, right[0].Until, r.passed)
+		}
+	})
+
+	story(t, "what was not on the link is not preserved", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		w[0].Quiet, w[0].Kept = true, true
+		r.apply("a", w...)
+		r.expect()
+	})
+}
