@@ -73,28 +73,40 @@ func TestCensus(t *testing.T) {
 		}
 	})
 
-	story(t, "a process that starts later learns who died before it, when a lease duration has passed", func(w *world) {
-		ps := started(w, claims(10), "b", "c")
-		time.Sleep(10 * time.Second)
-		ps[1].kill()
-		time.Sleep(20 * time.Second)
-		told := &censuses{}
-		a := w.process("a", func(p *proc) election.Elector {
-			m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services", Changed: told.note})
-			if err != nil {
-				w.t.Fatal(err)
+	for _, c := range []struct {
+		story, survivor, before, after string
+	}{
+		{"a process that starts later learns at once who died before it, from who saw it", "b", "[b] [c]", "[b] [c]"},
+		{"where nobody lives who saw it, it learns when a lease duration has passed", "", "[b c] []", "[] [b c]"},
+	} {
+		story(t, c.story, func(w *world) {
+			ps := started(w, claims(10), "b", "c")
+			time.Sleep(10 * time.Second)
+			for _, p := range ps {
+				if p.name != c.survivor {
+					p.kill()
+				}
 			}
-			return m
+			time.Sleep(20 * time.Second)
+			told := &censuses{}
+			a := w.process("a", func(p *proc) election.Elector {
+				m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services", Changed: told.note})
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				return m
+			})
+			a.elector.Set(claims(10))
+			a.start()
+			time.Sleep(4 * time.Second)
+			lines := told.take()
+			if len(lines) == 0 || lines[len(lines)-1] != c.before {
+				w.t.Errorf("in the beginning: %q", lines)
+			}
+			time.Sleep(4 * time.Second)
+			if lines = append(lines, told.take()...); lines[len(lines)-1] != c.after {
+				w.t.Errorf("in the end: %q", lines)
+			}
 		})
-		a.elector.Set(claims(10))
-		a.start()
-		time.Sleep(4 * time.Second)
-		if lines := told.take(); len(lines) == 0 || lines[len(lines)-1] != "[b c] []" {
-			w.t.Errorf("before it can know: %q", lines)
-		}
-		time.Sleep(4 * time.Second)
-		if lines := told.take(); len(lines) == 0 || lines[len(lines)-1] != "[b] [c]" {
-			w.t.Errorf("in the end: %q", lines)
-		}
-	})
+	}
 }

@@ -248,7 +248,7 @@ func (l *membersLoop) compose() record {
 	r := record{
 		Incarnation: l.self, Seq: l.nextSeq, Yields: l.asked.yielded || l.stopping || l.blind,
 		Serves: l.asked.set || len(l.inherited) > 0, Starts: len(l.inherited) > 0 && !l.asked.set, Claims: set{}, Offered: set{}, Leases: l.asked.leases,
-		Weight: l.weight, Stations: l.asked.stations,
+		Weight: l.weight, Stations: l.asked.stations, Ended: l.view.ended(),
 	}
 	if l.stopping {
 		r.Leases = nil
@@ -265,13 +265,13 @@ func (l *membersLoop) compose() record {
 		}
 		for _, id := range s.parts {
 			r.Claims[id] = struct{}{}
-			if !s.leaving.IsZero() {
+			if s.goes() {
 				r.Offered[id] = struct{}{}
 			}
 		}
 	}
 	for _, s := range l.order { // what this node itself takes under another name is not offered
-		if s.listed() && s.leaving.IsZero() {
+		if s.listed() && !s.goes() {
 			for _, id := range s.parts {
 				delete(r.Offered, id)
 			}

@@ -68,6 +68,11 @@ func (c Census) equal(o Census) bool {
 // answered only after the end of its rights begins anew with step 1 for every claim. And one that is answered in time was made
 // in time to be seen.
 //
+// That the rights of a write have ended stays true, so whoever is certain of it says it in its record, of that one write and no later
+// one. Who starts after a death believes it, and needs not see the silence of a whole lease duration: what it is passed it takes
+// at once, though a dead node's record still lists it, and it passes nothing to the dead. Where nobody says it, as among members of
+// an older version, it waits.
+//
 // # Why a claim has a holder soon
 //
 // A listing is an intention that others can see, and scores are the same for everybody, so conflicts have one outcome: who

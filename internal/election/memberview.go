@@ -2,6 +2,7 @@ package election
 
 import (
 	"log/slog"
+	"maps"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -17,6 +18,8 @@ type member struct {
 	changed  time.Time // when the newest write was seen
 	released bool      // it left in good order: it has no rights
 	deleted  bool      // its Lease is gone; what it held ends as if it were there
+	unread   bool      // the newest write was not understood; record is of one before it
+	ended    bool      // another member saw to it that every right of it is over
 }
 
 // view is what is known of the other members.
@@ -54,7 +57,7 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 	was := o
 	o = &member{
 		node: holder(lease), record: r, version: lease.ResourceVersion,
-		duration: duration(lease, v.timing.LeaseDuration), changed: now, released: holder(lease) == "",
+		duration: duration(lease, v.timing.LeaseDuration), changed: now, released: holder(lease) == "", unread: err != nil,
 	}
 	if o.released && was != nil {
 		o.node = was.node
@@ -69,17 +72,25 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 		was.record.Incarnation != r.Incarnation {
 		v.stirred = true
 	}
+	if was == nil || !maps.Equal(was.record.Ended, r.Ended) {
+		v.believe(r.Ended)
+	}
 }
 
 // list takes in a quorum list that was sent at sent.
 func (v *view) list(items []coordinationv1.Lease, sent, now time.Time) {
 	there := map[string]bool{}
+	ended := set{}
 	for i := range items {
 		there[items[i].Name] = true
 		if items[i].Name != v.self {
 			v.see(&items[i], now)
+			maps.Copy(ended, v.members[items[i].Name].record.Ended)
+		} else if r, err := parseRecord(items[i].Annotations[recordAnnotation]); err == nil {
+			maps.Copy(ended, r.Ended) // a predecessor of this process says it
 		}
 	}
+	v.believe(ended)
 	for name, o := range v.members {
 		if !there[name] && !o.deleted {
 			o.deleted, v.stirred = true, true
@@ -97,12 +108,35 @@ func (v *view) forget(name string) {
 
 // suspect reports whether o has not renewed for so long that it is dead, as far as this node has seen.
 func (v *view) suspect(o *member, now time.Time) bool {
-	return o.released || o.deleted || !now.Before(o.changed.Add(o.duration))
+	return o.released || o.deleted || o.ended || !now.Before(o.changed.Add(o.duration))
 }
 
 // void reports whether it is certain that every right of o is over; see [Members].
 func (v *view) void(o *member) bool {
-	return o.released || !v.horizon.Before(o.changed.Add(o.duration))
+	return o.released || o.ended || !v.horizon.Before(o.changed.Add(o.duration))
+}
+
+// believe takes in which writes have ended, as others say.
+func (v *view) believe(ended set) {
+	if len(ended) == 0 {
+		return
+	}
+	for _, o := range v.members {
+		if !o.ended && !o.unread && ended.has(o.record.write()) {
+			o.ended, v.stirred = true, true
+		}
+	}
+}
+
+// ended returns the writes that have ended and after which their members wrote no other, other than to leave.
+func (v *view) ended() set {
+	out := set{}
+	for _, o := range v.members {
+		if !o.released && !o.unread && v.void(o) {
+			out[o.record.write()] = struct{}{}
+		}
+	}
+	return out
 }
 
 // purge drops members whose Lease is gone and whose rights are over.

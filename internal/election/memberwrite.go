@@ -121,7 +121,7 @@ func (l *membersLoop) release(due *alarm) {
 	if l.req.busy || l.needRead || !due.reached(l.retryAt) {
 		return
 	}
-	l.put("release", record{Incarnation: l.self, Seq: l.nextSeq}, "")
+	l.put("release", record{Incarnation: l.self, Seq: l.nextSeq, Ended: l.view.ended()}, "")
 	l.nextSeq++
 }
 

@@ -38,7 +38,12 @@ type record struct {
 	Weight uint32
 	// Stations are the hardware addresses that it announces from, sorted, so that others know it on the wire.
 	Stations []string
+	// Ended are writes of other members, as [record] write names them, whose rights are over for certain.
+	Ended set
 }
+
+// write names the write that r is of, for the Ended of others: that of one process, and not what it writes later.
+func (r record) write() uint64 { return hash(fmt.Sprintf("%s %d", r.Incarnation, r.Seq)) }
 
 // set is a set of hashes of claims' parts.
 type set map[uint64]struct{}
@@ -60,6 +65,7 @@ type recordJSON struct {
 	Leases      []string `json:"leases,omitempty"`
 	Weight      uint32   `json:"weight,omitempty"` // absent is evenWeight
 	Stations    []string `json:"stations,omitempty"`
+	Ended       string   `json:"ended,omitempty"`
 }
 
 // String returns r as it is written; equal records give equal text.
@@ -70,7 +76,7 @@ func (r record) String() string {
 	}
 	text, err := json.Marshal(recordJSON{
 		string(r.Incarnation), r.Seq, r.Serves, r.Starts, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
-		weight, r.Stations,
+		weight, r.Stations, r.Ended.encode(),
 	})
 	if err != nil {
 		panic(fmt.Sprintf("a member record is only strings and numbers: %v", err))
@@ -109,7 +115,7 @@ func parseRecord(text string) (record, error) {
 	for _, f := range []struct {
 		key, text string
 		to        *set
-	}{{"claims", j.Claims, &r.Claims}, {"offered", j.Offered, &r.Offered}} {
+	}{{"claims", j.Claims, &r.Claims}, {"offered", j.Offered, &r.Offered}, {"ended", j.Ended, &r.Ended}} {
 		s, err := decodeSet(f.text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("parsing %s of a member record: %w", f.key, err))
@@ -149,7 +155,8 @@ func decodeSet(text string) (set, error) {
 	return s, nil
 }
 
-// same reports whether r and o say the same, whoever wrote them and when.
+// same reports whether r and o say the same of their member, whoever wrote them and when. What they say of others is no reason for
+// a write.
 func (r record) same(o record) bool {
 	return r.Serves == o.Serves && r.Starts == o.Starts && r.Yields == o.Yields && maps.Equal(r.Claims, o.Claims) &&
 		maps.Equal(r.Offered, o.Offered) && slices.Equal(r.Leases, o.Leases) && r.Weight == o.Weight &&

@@ -17,6 +17,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		`{"incarnation":"boot.1/abc","seq":1}`,
 		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"yields":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","offered":"AAAAAAAAAAE","leases":["kube-system/plndr-cp-lock"]}`,
 		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"weight":877,"stations":["02:00:00:00:00:01"]}`,
+		`{"incarnation":"boot.1/abc","seq":7,"ended":"AAAAAAAAAAEAAAAAAAAAAg"}`,
 	} {
 		got, err := election.RewriteRecord(text)
 		if err != nil {
@@ -37,14 +38,14 @@ func TestRecordWeightIsBounded(t *testing.T) {
 }
 
 func TestRecordNamesEveryFault(t *testing.T) {
-	_, err := election.RewriteRecord(`{"claims":"AAA","offered":"!"}`)
-	if err == nil || !strings.Contains(err.Error(), "claims") || !strings.Contains(err.Error(), "offered") {
-		t.Errorf("error %v, want one that names claims and offered", err)
+	_, err := election.RewriteRecord(`{"claims":"AAA","offered":"!","ended":"-"}`)
+	if err == nil || !strings.Contains(err.Error(), "claims") || !strings.Contains(err.Error(), "offered") || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("error %v, want one that names claims, offered and ended", err)
 	}
 }
 
 func FuzzRecord(f *testing.F) {
-	f.Add(`{"incarnation":"boot.1/abc","seq":7,"serves":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","leases":["a/b"]}`)
+	f.Add(`{"incarnation":"boot.1/abc","seq":7,"serves":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","leases":["a/b"],"ended":"AAAAAAAAAAE"}`)
 	f.Add(`{"claims":"AAAA"}`)
 	f.Add(``)
 	f.Fuzz(func(t *testing.T, text string) {

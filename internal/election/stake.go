@@ -49,6 +49,10 @@ func (s *stake) listed() bool {
 	return false
 }
 
+// goes reports whether the claim is handed over, or about to be: nobody passes it to this node for its being listed, however well it
+// would suit it.
+func (s *stake) goes() bool { return !s.leaving.IsZero() || s.tenure == removing }
+
 // rank is an order of the nodes for one claim: those that hand it over come after the others, then the score decides.
 type rank struct {
 	gives bool
