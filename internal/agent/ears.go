@@ -79,8 +79,9 @@ func (w Want) await(ctx context.Context, heard <-chan Said) bool {
 
 // inFlight is how much longer than until it hears its successor a holder answers for what it passed on: for questions that clients
 // sent before they heard the successor, and for those whose answer is not out yet, since nothing can be sent from an address that is
-// gone. It is over before the successor's second announcement, which corrects whoever asked the LAN meanwhile and was answered by both.
-const inFlight = 50 * time.Millisecond
+// gone: a server on a busy node takes its time. It is over before the successor's third announcement, 300 ms after the first, which
+// corrects whoever asked the LAN meanwhile, was answered by both and believed the wrong one; till then that one answers.
+const inFlight = 250 * time.Millisecond
 
 // linger waits for inFlight, or until ctx ends and it returns false.
 func linger(ctx context.Context) bool {
