@@ -122,9 +122,7 @@ func (h *Holder) ask(ctx context.Context, key vip.Key) bool {
 // heard takes in that the successor of w was heard. What is kept is let go of whatever its source makes of that: it may know of
 // a right that is over again before the holder saw it.
 func (h *Holder) heard(w Want) {
-	if w.Kept {
-		h.letGo(w.Key())
-	}
+	h.letGo(w.Key())
 	h.cfg.Passed(w.Address)
 }
 

@@ -48,7 +48,10 @@ type room struct {
 	fail    error         // of each Set, which then does nothing; see breaks
 	told    bool          // the journal has that fail
 	refuse  netip.Addr    // can't be added
+	stuck   netip.Addr    // can't be removed
 	calls   int
+	sweeps  int
+	unswept error            // of each Sweep, which then does nothing
 	changed func(vip.Change) // called for each Set
 }
 
@@ -71,6 +74,12 @@ func (r *room) Set(_ context.Context, want []vip.Address) error {
 		}
 		return false
 	})
+	for _, a := range r.set {
+		if a.Prefix.Addr() == r.stuck && !contains(want, a) {
+			want = vip.Union(want, []vip.Address{a})
+			err = errors.Join(err, &vip.AddressError{Key: a.Key(), Err: fmt.Errorf("removing %s: refused", a)})
+		}
+	}
 	r.noteMarks(want)
 	c := vip.Diff(r.set, want)
 	for _, part := range []struct {
@@ -130,11 +139,28 @@ func (r *room) Adopted() []vip.Address {
 func (r *room) Sweep(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.sweeps++; r.unswept != nil {
+		return r.unswept
+	}
 	for _, a := range r.left {
 		r.journal.note("%s swept %s", r.name, a.Prefix.Addr())
 	}
 	r.left = nil
 	return nil
+}
+
+// change makes a room behave otherwise from now on.
+func (r *room) change(how func(*room)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	how(r)
+}
+
+// count returns how often the set was set.
+func (r *room) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
 }
 
 // until returns the Until of addr in the set.
@@ -155,6 +181,7 @@ type lan struct {
 	used   map[netip.Addr]bool
 	hung   bool  // probes end with their context
 	deaf   error // of each Listen
+	asked  int   // probes that are under way
 	probed []netip.Addr
 	ears   map[vip.Key]chan agent.Said
 }
@@ -163,9 +190,16 @@ func (l *lan) Probe(ctx context.Context, key vip.Key) error {
 	l.mu.Lock()
 	l.probed = append(l.probed, key.Addr)
 	used, hung := l.used[key.Addr], l.hung
+	l.asked++
 	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.asked--
+	}()
 	if hung {
 		<-ctx.Done()
+		<-time.After(10 * time.Millisecond)
 		return ctx.Err()
 	}
 	wait := 225 * time.Millisecond

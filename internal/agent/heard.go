@@ -25,9 +25,7 @@ const foreignFor = time.Minute
 func (s *Services) Passed(a vip.Address) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unkeepLocked(a) {
-		return
-	}
+	s.unkeepLocked(a)
 	g := s.holdingLocked(a.Prefix.Addr())
 	if g == nil || !s.rights[g.Claim.Name].Passing {
 		return

@@ -92,9 +92,7 @@ func NewHolder(cfg HolderConfig) *Holder {
 // Set replaces what source wants and returns at once, with a number to [Holder.Await] it by.
 func (h *Holder) Set(source string, want []Want) uint64 {
 	want = slices.Clone(want)
-	if !slices.IsSortedFunc(want, compareWants) {
-		slices.SortFunc(want, compareWants)
-	}
+	slices.SortFunc(want, compareWants)
 	h.mu.Lock()
 	old, spoken := h.wants[source]
 	news := !spoken || !slices.EqualFunc(old, want, Want.equal)
@@ -122,7 +120,6 @@ func (h *Holder) Await(ctx context.Context, version uint64) error {
 	}
 	h.waiters = append(h.waiters, waiter{version, done})
 	h.mu.Unlock()
-	h.poke()
 	select {
 	case err := <-done:
 		return err
@@ -156,8 +153,6 @@ func (h *Holder) poke() {
 func (h *Holder) Run(ctx context.Context) error {
 	defer close(h.over)
 	defer h.running.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer h.deafen()
 	for _, a := range h.cfg.Datapath.Adopted() {
 		// It was ours a moment ago: nobody needs to be asked before it is used again, and nothing flaps.
@@ -234,7 +229,7 @@ func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]str
 		h.blame(problems, p.want, err)
 		announce = without(announce, func(a vip.Address) bool { return !h.present[a.Key()] && !p.detached[a.Key()] })
 		have = without(both, func(a vip.Address) bool { return !h.present[a.Key()] })
-	} else if more || len(h.present) < len(both) {
+	} else if more {
 		h.believe(both)
 	}
 

@@ -3,12 +3,14 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"daymark/internal/agent"
 	"daymark/internal/vip"
@@ -48,6 +50,9 @@ func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if r.lan.asked > 0 {
+			t.Error("it still asks")
 		}
 	})
 	t.Cleanup(r.stop)
@@ -119,12 +124,116 @@ func TestHolder(t *testing.T) {
 			r.kernel.breaks(errors.New("no memory"))
 			r.wire.changed = nil
 		}
-		if err := r.Await(t.Context(), r.Set("a", nil)); err == nil {
-			t.Error("no error although the address is still there")
+		version := r.Set("a", nil)
+		for range 2 {
+			if err := r.Await(t.Context(), version); err == nil {
+				t.Error("no error although the address is still there")
+			}
 		}
 		r.kernel.breaks(nil)
 		time.Sleep(1100 * time.Millisecond)
 		r.expect("wire -192.0.2.1", "kernel fails", "kernel -192.0.2.1")
+	})
+
+	story(t, "one that can't be removed brings none back that was", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.apply("a", want("192.0.2.1", "192.0.2.2", "192.0.2.3")...)
+		r.journal.take()
+		r.kernel.change(func(k *room) { k.stuck = netipMust("192.0.2.1") })
+		if err := r.Await(t.Context(), r.Set("a", want("192.0.2.3"))); err == nil {
+			t.Error("no error although the address is still there")
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got, want := text(r.States()), "192.0.2.3 held"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		r.expect("wire -192.0.2.1", "wire -192.0.2.2", "kernel -192.0.2.2")
+		r.Set("a", []agent.Want{{Address: addr("192.0.2.2")}}) // not on the link any more: it is probed for
+		synctest.Wait()
+		if len(r.lan.probed) != 1 {
+			t.Errorf("probed %d times", len(r.lan.probed))
+		}
+		r.kernel.change(func(k *room) { k.stuck = netipAddr{} })
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		r.expect("wire -192.0.2.3", "kernel -192.0.2.3", "kernel +192.0.2.2", "wire +192.0.2.2", "kernel -192.0.2.1")
+	})
+
+	story(t, "what was refused and is wanted no more is not added afterwards", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.kernel.change(func(k *room) { k.refuse = netipMust("192.0.2.1") })
+		r.apply("a", want("192.0.2.1")...)
+		r.kernel.change(func(k *room) { k.refuse = netipAddr{} })
+		r.apply("a")
+		r.expect()
+	})
+
+	story(t, "an address that gets lost while another is removed is shown", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.apply("a", want("192.0.2.1", "192.0.2.2")...)
+		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { k.refuse = netipMust("192.0.2.1") } })
+		_ = r.Await(t.Context(), r.Set("a", want("192.0.2.1")))
+		synctest.Wait()
+		if got, want := text(r.States()), "192.0.2.1 failed: setting 192.0.2.1/32 on eth0: refused"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+
+	story(t, "at rest nothing is done, and what fails is tried once a second", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		w[0].Until = time.Now().Add(2 * time.Hour)
+		r.apply("a", w...)
+		before := r.kernel.count()
+		version := r.Set("a", w)
+		began := time.Now()
+		if err := r.Await(t.Context(), version); err != nil || time.Since(began) > 0 {
+			t.Errorf("waited %v for what was true: %v", time.Since(began), err)
+		}
+		time.Sleep(59 * time.Minute)
+		synctest.Wait()
+		if n := r.kernel.count() - before; n > 0 {
+			t.Errorf("the kernel was told %d times in an hour", n)
+		}
+		w[0].Until = time.Now().Add(2 * time.Hour)
+		r.apply("a", w...)
+		if n := r.kernel.count() - before; n != 1 {
+			t.Errorf("the kernel was told %d times of a renewal", n)
+		}
+		r.wire.breaks(errors.New("no socket"))
+		before = r.wire.count()
+		r.apply("a", want("192.0.2.1", "192.0.2.2")...)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := r.wire.count() - before; n < 10 || n > 12 {
+			t.Errorf("%d attempts in 10 s", n)
+		}
+	})
+
+	story(t, "who waits is not answered by what was begun before", func(t *testing.T) {
+		r := newRig(t, nil)
+		round := make(chan struct{})
+		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { <-round } })
+		r.Set("a", want("192.0.2.1"))
+		synctest.Wait() // a round is under way
+		waited := make(chan error)
+		go func() { waited <- r.Await(t.Context(), r.Set("a", want("192.0.2.2"))) }()
+		synctest.Wait()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Await(gone, r.Set("b", nil)); !errors.Is(err, context.Canceled) {
+			t.Errorf("who gave up waiting was told %v", err)
+		}
+		close(round)
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{
+			"kernel +192.0.2.1", "wire +192.0.2.1", "kernel +192.0.2.2", "wire -192.0.2.1", "wire +192.0.2.2", "kernel -192.0.2.1",
+		}, r.journal.take(), cmpopts.SortSlices(strings.Compare)); d != "" {
+			t.Error(d)
+		}
 	})
 
 	story(t, "what could not be withdrawn is an error, but an address without a right goes all the same", func(t *testing.T) {
@@ -215,7 +324,7 @@ func TestHolder(t *testing.T) {
 	passing := func(r *rig) agent.Want {
 		w := want("192.0.2.1")
 		r.apply("a", w...)
-		w[0].Quiet, w[0].Passing, w[0].Until = true, true, time.Now().Add(time.Second)
+		w[0].Quiet, w[0].Passing, w[0].Until = true, true, time.Now().Add(5*time.Second)
 		r.apply("a", w...)
 		r.journal.take()
 		return w[0]
@@ -225,10 +334,11 @@ func TestHolder(t *testing.T) {
 		r := newRig(t, nil)
 		w := passing(r)
 		r.lan.ears[w.Key()] <- agent.Probed
-		time.Sleep(500 * time.Millisecond)
+		r.lan.setUsed("192.0.2.1", true)
+		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if len(r.passed) > 0 {
-			t.Error("let go of before anybody else answers")
+		if len(r.passed)+len(r.lan.probed) > 0 {
+			t.Error("let go of before it was announced")
 		}
 		r.lan.ears[w.Key()] <- agent.Announced
 		time.Sleep(300 * time.Millisecond)
@@ -262,6 +372,9 @@ func TestHolder(t *testing.T) {
 		r.stop()
 		if len(r.lan.ears) != 0 {
 			t.Error("it still listens")
+		}
+		if err := r.Await(t.Context(), r.Set("a", want("192.0.2.2"))); err == nil {
+			t.Error("nobody makes that true any more")
 		}
 	})
 
@@ -312,6 +425,33 @@ func TestHolderAdopts(t *testing.T) {
 		r.apply("b")
 		synctest.Wait()
 		r.expect("kernel swept 192.0.2.2")
+		r.apply("b", want("192.0.2.3")...)
+		if r.kernel.sweeps != 1 {
+			t.Errorf("swept %d times", r.kernel.sweeps)
+		}
+	})
+	story(t, "what is taken first changes nothing for what a former run left", func(t *testing.T) {
+		r := newRig(t, func(_ *agent.HolderConfig, r *rig) { left(r) })
+		r.apply("a", want("192.0.2.3")...)
+		r.apply("a", append(want("192.0.2.3"), agent.Want{Address: addr("192.0.2.1")})...)
+		r.expect("kernel +192.0.2.3", "wire +192.0.2.3", "kernel +192.0.2.1", "wire +192.0.2.1")
+		w := want("192.0.2.3")
+		w[0].Quiet, w[0].Kept = true, true
+		r.apply("a", w...)
+		r.expect("wire -192.0.2.1", "wire -192.0.2.3", "kernel -192.0.2.1") // the third stays
+	})
+	story(t, "what can't be swept is swept later", func(t *testing.T) {
+		r := newRig(t, func(_ *agent.HolderConfig, r *rig) {
+			left(r)
+			r.kernel.unswept = errors.New("no memory")
+		})
+		r.apply("a")
+		r.apply("b")
+		time.Sleep(2 * time.Second)
+		r.expect()
+		r.kernel.change(func(k *room) { k.unswept = nil })
+		time.Sleep(1100 * time.Millisecond)
+		r.expect("kernel swept 192.0.2.1", "kernel swept 192.0.2.2")
 	})
 	story(t, "nothing is swept while a source is silent", func(t *testing.T) {
 		r := newRig(t, func(_ *agent.HolderConfig, r *rig) { left(r) })

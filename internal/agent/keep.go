@@ -69,7 +69,7 @@ func (h *Holder) askedInVain(key vip.Key, sent time.Time) {
 	h.poke()
 }
 
-// letGo takes in that another host has a kept address, or that nobody knows.
+// letGo takes in that another host has an address, or that nobody knows: if it is kept, it is no more.
 func (h *Holder) letGo(key vip.Key) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -87,7 +87,9 @@ func (h *Holder) forgetKept() {
 	still := make(map[vip.Key]bool)
 	for _, list := range h.wants {
 		for _, w := range list {
-			still[w.Key()] = still[w.Key()] || w.Kept
+			if w.Kept {
+				still[w.Key()] = true
+			}
 		}
 	}
 	for k := range h.kept {
@@ -97,16 +99,15 @@ func (h *Holder) forgetKept() {
 	}
 }
 
-// unkeepLocked lets go of the claim of a if it is kept without a right, and reports whether it was.
-func (s *Services) unkeepLocked(a vip.Address) bool {
+// unkeepLocked lets go of the claim of a, of all its addresses, if it is kept without a right.
+func (s *Services) unkeepLocked(a vip.Address) {
 	g := s.groups.having(a.Prefix.Addr())
 	if g == nil || !s.kept[g.Claim.Name] {
-		return false
+		return
 	}
 	delete(s.kept, g.Claim.Name)
 	s.cfg.Logger.Info("preserved no longer", "lease", g.Claim.Name, "reason", "another host uses it")
 	s.cfg.Holder.Set(SourceServices, s.wants())
-	return true
 }
 
 // release removes what is kept without a right, of which the elector knows nothing. It has two seconds.

@@ -36,10 +36,46 @@ func TestHolderKeeps(t *testing.T) {
 			}
 		}
 		r.expect()
+		if n := len(r.lan.probed); n < 19 || n > 21 {
+			t.Errorf("the LAN was asked %d times in 20 s", n)
+		}
 		r.lan.ears[w.Key()] <- agent.Probed
 		synctest.Wait()
 		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
 			t.Error(d)
+		}
+		r.expect("kernel -192.0.2.1")
+	})
+
+	story(t, "who gets the right back holds as if it never was lost, and may lose it again", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := keep(r)
+		time.Sleep(900 * time.Millisecond)
+		round := make(chan struct{})
+		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { <-round } })
+		r.Set("a", want("192.0.2.1"))
+		time.Sleep(2 * time.Second) // the LAN was asked meanwhile
+		close(round)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		r.expect("wire +192.0.2.1")
+		r.apply("a", w)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		r.expect("wire -192.0.2.1")
+		if len(r.passed) > 0 {
+			t.Error("let go of")
+		}
+	})
+
+	story(t, "who ends asks no more", func(t *testing.T) {
+		r := newRig(t, nil)
+		keep(r)
+		time.Sleep(500 * time.Millisecond)
+		began := time.Now()
+		r.stop()
+		if took := time.Since(began); took > 0 || len(r.passed) > 0 {
+			t.Errorf("it took %v, and let go of %v", took, r.passed)
 		}
 	})
 
@@ -164,12 +200,18 @@ func TestHolderKeeps(t *testing.T) {
 		r.expect("wire +192.0.2.2", "wire -192.0.2.1", "kernel -192.0.2.1")
 	})
 
-	story(t, "where nobody can be heard, as by BGP, what is preserved stays", func(t *testing.T) {
-		r := newRig(t, func(c *agent.HolderConfig, _ *rig) { c.Listener, c.Prober = nil, nil })
-		keep(r)
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		r.expect()
+	story(t, "where nobody can be heard, as by BGP, or asked, what is preserved stays", func(t *testing.T) {
+		for _, change := range []func(*agent.HolderConfig, *rig){
+			func(c *agent.HolderConfig, _ *rig) { c.Listener, c.Prober = nil, nil },
+			func(c *agent.HolderConfig, _ *rig) { c.Listener = nil },
+			func(c *agent.HolderConfig, _ *rig) { c.Prober = nil },
+		} {
+			r := newRig(t, change)
+			keep(r)
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			r.expect()
+		}
 	})
 
 	story(t, "who can't listen for a while keeps, and hears afterwards", func(t *testing.T) {
@@ -207,6 +249,8 @@ func TestHolderKeeps(t *testing.T) {
 		if got := r.kernel.until("192.0.2.1"); !got.Equal(right[0].Until) || len(r.passed) > 0 {
 			t.Errorf("the kernel has it until %v, and the right ends %v; passed on: %v", got, right[0].Until, r.passed)
 		}
+		r.apply("b")
+		r.expect("kernel -192.0.2.1") // who has not asked does not know
 	})
 
 	story(t, "what was not on the link is not preserved", func(t *testing.T) {

@@ -507,6 +507,29 @@ func TestServices(t *testing.T) {
 		}
 	})
 
+	story(t, "an agent that ends before the election has spoken leaves what a former run left", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.kernel.change(func(k *room) { k.left = []vip.Address{addr("192.0.2.10")} })
+		w.elector.calm = true
+		w.end()
+		synctest.Wait()
+		w.expect()
+		w.services.View()
+	})
+
+	story(t, "all that is preserved under one claim goes when one of it is heard elsewhere, and nothing else", func(t *testing.T) {
+		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
+		w.put(service("web", "192.0.2.10,2001:db8::10"), slice("web", 0, "n1"))
+		w.put(service("other", "192.0.2.11"), slice("other", 0, "n1"))
+		w.elector.grant(t, "192.0.2.10,2001:db8::10", "192.0.2.11")
+		w.elector.grant(t)
+		w.journal.take()
+		w.services.Passed(addr("192.0.2.99")) // of a Service that is gone
+		w.lan.ears[addr("2001:db8::10").Key()] <- agent.Announced
+		w.settle()
+		w.expect("kernel -192.0.2.10", "kernel -2001:db8::10")
+	})
+
 	preserving := func(t *testing.T) *world {
 		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
