@@ -35,17 +35,21 @@ type plane struct {
 	done    chan error
 }
 
-func newPlane(t *testing.T, preserve bool) *plane {
+func newPlane(t *testing.T, preserve bool, change ...func(*agent.ControlPlaneConfig)) *plane {
 	p := &plane{elector: newDecider()}
 	p.rig = newRig(t, func(c *agent.HolderConfig, _ *rig) {
 		c.Sources = []string{agent.SourceControlPlane}
 		c.Changed = func(s []agent.State) { p.control.Changed(s) }
 		c.Passed = func(a vip.Address) { p.control.Passed(a) }
 	})
-	p.control = agent.NewControlPlane(agent.ControlPlaneConfig{
+	cfg := agent.ControlPlaneConfig{
 		Resolver: static{netipMust("192.0.2.1")}, Place: func(a netip.Addr) vip.Address { return addr(a.String()) },
 		Elector: p.elector, Holder: p.Holder, Preserve: preserve, Tell: func(e agent.Event) { p.told = append(p.told, e) }, Logger: quietLog(t),
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	p.control = agent.NewControlPlane(cfg)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	p.stop, p.done = cancel, make(chan error, 1)
 	go func() { p.done <- p.control.Run(ctx) }()

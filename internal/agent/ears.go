@@ -32,7 +32,7 @@ func (h *Holder) listen(p plan) {
 			delete(h.ears, k)
 			ok = false
 		}
-		if ok || !h.present[k] {
+		if ok {
 			continue
 		}
 		heard, stop, err := h.cfg.Listener.Listen(k)
@@ -128,8 +128,7 @@ func (h *Holder) heard(w Want) {
 
 // deafen stops all listening.
 func (h *Holder) deafen() {
-	for k, e := range h.ears {
+	for _, e := range h.ears {
 		e.stop()
-		delete(h.ears, k)
 	}
 }

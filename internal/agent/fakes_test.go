@@ -179,9 +179,10 @@ func (r *room) until(addr string) time.Time {
 type lan struct {
 	mu     sync.Mutex
 	used   map[netip.Addr]bool
-	hung   bool  // probes end with their context
-	deaf   error // of each Listen
-	asked  int   // probes that are under way
+	hung   bool            // probes end with their context
+	deaf   error           // of each Listen
+	asked  int             // probes that are under way
+	last   context.Context // of a probe
 	probed []netip.Addr
 	ears   map[vip.Key]chan agent.Said
 }
@@ -191,6 +192,7 @@ func (l *lan) Probe(ctx context.Context, key vip.Key) error {
 	l.probed = append(l.probed, key.Addr)
 	used, hung := l.used[key.Addr], l.hung
 	l.asked++
+	l.last = ctx
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
@@ -245,10 +247,16 @@ func (l *lan) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
 	}
 	c := make(chan agent.Said, 1)
 	l.ears[key] = c
+	stopped := false
 	return c, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.ears, key)
+		if stopped {
+			panic("stopped twice")
+		}
+		if stopped = true; l.ears[key] == c {
+			delete(l.ears, key)
+		}
 	}, nil
 }
 

@@ -56,6 +56,7 @@ func newRig(t *testing.T, change func(*agent.HolderConfig, *rig)) *rig {
 		}
 	})
 	t.Cleanup(r.stop)
+	synctest.Wait() // its first round is over
 	return r
 }
 

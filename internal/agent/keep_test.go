@@ -140,7 +140,18 @@ func TestHolderKeeps(t *testing.T) {
 		w[0].Quiet, w[0].Passing = true, true
 		r.apply("a", w...)
 		w[0].Passing, w[0].Kept = false, true
+		r.lan.deafens(errors.New("the link is down"))
 		r.apply("a", w...)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		r.lan.deafens(nil)
+		w[0].Passing, w[0].Kept = true, false
+		r.apply("a", w...)
+		w[0].Passing, w[0].Kept = false, true
+		r.apply("a", w...)
+		if len(r.lan.ears) != 1 {
+			t.Error("nobody listens")
+		}
 		r.journal.take()
 		r.lan.setUsed("192.0.2.1", true)
 		time.Sleep(2 * time.Second)

@@ -91,6 +91,14 @@ func TestHolderProbes(t *testing.T) {
 		if got, want := text(r.States()), "192.0.2.1 probing"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(r.lan.probed); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		if r.lan.last.Err() == nil {
+			t.Error("the context of a probe outlives it")
+		}
 	})
 
 	story(t, "a right lost while probing leaves nothing behind", func(t *testing.T) {
