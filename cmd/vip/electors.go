@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/tools/record"
 
+	"daymark/internal/agent"
 	"daymark/internal/election"
 )
 
@@ -33,7 +36,7 @@ func (e *electors) view() any {
 	return v
 }
 
-func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors, error) {
+func (n *node) makeElectors(leases coordinationv1client.LeasesGetter, recorder record.EventRecorder) (*electors, error) {
 	host, err := election.HostID()
 	if err != nil {
 		n.log.Warn("host not known; a restarted agent waits for its own lease to end", "err", err)
@@ -50,11 +53,18 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter) (*electors
 	if n.cfg.Services.Enabled && n.electsServices() {
 		group = "services"
 	}
-	e.members, err = election.NewMembers(election.MembersConfig{Config: e.base, Group: group, Changed: func(c election.Census) {
-		if n.services != nil {
-			n.services.SetMembers(c)
-		}
-	}})
+	tell := agent.NodeEvents(recorder, n.cfg.Node.Name)
+	e.members, err = election.NewMembers(election.MembersConfig{
+		Config: e.base, Group: group,
+		Changed: func(c election.Census) {
+			if n.services != nil {
+				n.services.SetMembers(c)
+			}
+		},
+		Trouble: func(text string) {
+			tell(agent.Event{Type: corev1.EventTypeWarning, Reason: "ElectionTrouble", Text: text})
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func (n *node) wire(ctx context.Context) error {
 	}
 	n.wireLabels(client)
 	n.wireHolder()
-	elect, err := n.makeElectors(leases)
+	elect, err := n.makeElectors(leases, recorder)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type Config struct {
 	Metrics *Metrics
 
 	gate   func()             // called whenever an elector's loop goes on; a test freezes a process there
+	parts  int                // bounds what a member lists, if it is not zero; a test has no room for mostParts
 	missed func(claim string) // called for a claim that was wrongly left alone; a test sees that none is
 }
 
@@ -47,6 +49,9 @@ func (c Config) thaw() {
 		c.gate()
 	}
 }
+
+// mostParts returns how many parts a member lists at most.
+func (c Config) mostParts() int { return cmp.Or(c.parts, mostParts) }
 
 func (c Config) validate() error {
 	errs := []error{c.Timing.Validate()}

@@ -1,11 +1,42 @@
 package election
 
+import (
+	"strconv"
+	"strings"
+)
+
 // SetGate makes gate be called whenever an elector made from c goes on: a test freezes the process there.
 func (c *Config) SetGate(gate func()) { c.gate = gate }
 
 // SetMissed makes every claim that [Members] leave alone be looked at all the same, and missed be told of those that should
 // not have been.
 func (c *Config) SetMissed(missed func(claim string)) { c.missed = missed }
+
+// SetMostParts bounds what a member lists.
+func (c *Config) SetMostParts(n int) { c.parts = n }
+
+// MostParts is that bound otherwise.
+const MostParts = mostParts
+
+// RecordLength returns how long a record of n parts is that are all offered, of a member with much else to say.
+func RecordLength(n int) int {
+	r := record{
+		Incarnation: newIncarnation(strings.Repeat("x", 64)), Seq: 1 << 60, Serves: true, Yields: true, Weight: mostWeight, Claims: set{}, Offered: set{},
+		Ended: set{},
+	}
+	for i := range n {
+		id := hash(strconv.Itoa(i))
+		r.Claims[id], r.Offered[id] = struct{}{}, struct{}{}
+	}
+	for i := range 2000 {
+		r.Ended[hash(strconv.Itoa(-i))] = struct{}{}
+	}
+	for range 16 {
+		r.Stations = append(r.Stations, "02:00:00:00:00:01")
+		r.Leases = append(r.Leases, strings.Repeat("x", 200))
+	}
+	return len(recordAnnotation) + len(r.String())
+}
 
 // RewriteRecord parses a member record and writes it again.
 func RewriteRecord(text string) (string, error) {

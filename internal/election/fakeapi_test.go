@@ -32,6 +32,7 @@ type api struct {
 	oldest   int           // watches from before this version are answered with 410
 	grown    chan struct{} // closed and replaced when history grows
 	requests map[string]int
+	longest  int            // bytes of a Lease's annotations, if not zero
 	conflict int            // updates that were refused as conflicts
 	late     sync.WaitGroup // requests that arrive after they were given up
 }
@@ -79,6 +80,9 @@ func (a *api) create(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	if lease.ResourceVersion != "" {
 		return nil, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
 	}
+	if err := a.tooLong(lease.Annotations); err != nil {
+		return nil, err
+	}
 	return a.record(watch.Added, lease), nil
 }
 
@@ -93,6 +97,9 @@ func (a *api) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	if lease.ResourceVersion != old.ResourceVersion {
 		a.conflict++
 		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
+	}
+	if err := a.tooLong(lease.Annotations); err != nil {
+		return nil, err
 	}
 	return a.record(watch.Modified, lease), nil
 }
@@ -181,6 +188,7 @@ type path struct {
 	dead    chan struct{}        // closed and replaced when every connection there is goes silent
 	lose    int                  // so many answers are lost, though the requests were done
 	asked   int
+	newer   bool // what is written is of a later version, which reads both
 	rival   bool // somebody else changes an object just before each update of it
 }
 
@@ -370,26 +378,26 @@ type leases struct {
 }
 
 func (l leases) Create(ctx context.Context, lease *coordinationv1.Lease, _ metav1.CreateOptions) (*coordinationv1.Lease, error) {
-	lease = lease.DeepCopy()
+	lease = l.path.seal(lease.DeepCopy())
 	lease.Namespace = l.namespace
-	return request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.create(lease) })
+	return l.path.unseal(request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.create(lease) }))
 }
 
 func (l leases) Update(ctx context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions) (*coordinationv1.Lease, error) {
-	lease = lease.DeepCopy()
+	lease = l.path.seal(lease.DeepCopy())
 	l.path.mu.Lock()
 	rival := l.path.rival
 	l.path.mu.Unlock()
-	return request(ctx, l.path, func() (*coordinationv1.Lease, error) {
+	return l.path.unseal(request(ctx, l.path, func() (*coordinationv1.Lease, error) {
 		if rival {
 			l.path.api.edit(l.namespace, lease.Name, func(o *coordinationv1.Lease) { o.Finalizers = nil })
 		}
 		return l.path.api.update(lease)
-	})
+	}))
 }
 
 func (l leases) Get(ctx context.Context, name string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
-	return request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.get(l.namespace, name) })
+	return l.path.unseal(request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.get(l.namespace, name) }))
 }
 
 func (l leases) match(o metav1.ListOptions) func(*coordinationv1.Lease) bool {
@@ -407,7 +415,13 @@ func (l leases) List(ctx context.Context, o metav1.ListOptions) (*coordinationv1
 	if o.ResourceVersion != "" {
 		panic("a list with a resourceVersion may be old")
 	}
-	return request(ctx, l.path, func() (*coordinationv1.LeaseList, error) { return l.path.api.list(l.match(o)), nil })
+	list, err := request(ctx, l.path, func() (*coordinationv1.LeaseList, error) { return l.path.api.list(l.match(o)), nil })
+	if list != nil {
+		for i := range list.Items {
+			_, _ = l.path.unseal(&list.Items[i], nil)
+		}
+	}
+	return list, err
 }
 
 func (l leases) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
@@ -482,7 +496,7 @@ func (s *stream) run(ctx context.Context, p *path, from int, match func(*coordin
 		changes, grown := p.api.since(from)
 		for _, c := range changes {
 			from = c.version
-			if match(c.lease) && !send(watch.Event{Type: c.event, Object: c.lease.DeepCopy()}) {
+			if match(c.lease) && !send(watch.Event{Type: c.event, Object: p.revealed(c.lease)}) {
 				return
 			}
 		}

@@ -12,6 +12,16 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 	for name, o := range l.view.members {
 		lists := o.record.Claims.hasAny(s.parts)
 		suspect := l.view.suspect(o, now)
+		if o.unread && !l.view.void(o) {
+			out.veil(name, s, suspect)
+			switch {
+			case suspect:
+				out.proof = later(out.proof, o.changed.Add(o.duration))
+			case s.claim.allows(o.node):
+				out.candidates++
+			}
+			continue
+		}
 		theirs := rankOf(o.id, s, o.record)
 		if lists && !l.view.void(o) {
 			s.last = name
@@ -54,12 +64,14 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 	}
 	switch s.tenure {
 	case idle:
-		if stands && !l.blind && l.due(s, see, due) {
+		now := stands && !l.blind && !see.veiled && l.due(s, see, due)
+		s.unfit = now && !l.room.fits(s)
+		if now && !s.unfit {
 			s.tenure, s.seq = pending, l.nextSeq
 		}
 	case pending:
 		switch {
-		case !stands, l.blind, see.contender, see.partial:
+		case !stands, l.blind, see.veiled, see.contender, see.partial:
 			l.retract(s)
 		case l.delivered >= s.seq && !see.blocked && now.Before(l.withdrawAt()):
 			s.tenure = held

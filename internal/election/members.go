@@ -28,6 +28,9 @@ type MembersConfig struct {
 	Owner *metav1.OwnerReference
 	// Changed is told who lives whenever that changed, by the goroutine of Run; it returns soon. May be nil.
 	Changed func(Census)
+	// Trouble is told what somebody has to see to, in a sentence for an Event, once each time that it begins; by the goroutine of Run,
+	// and it returns soon. May be nil.
+	Trouble func(text string)
 }
 
 // Census is the nodes of a group as this node sees them, without itself, sorted.
@@ -82,6 +85,18 @@ func (c Census) equal(o Census) bool {
 //
 // Nodes may differ in what they know of claims and eligibility. While nobody lists a claim, the second best node lists it
 // after a quarter of a retry period, the third after two of them, and so on.
+//
+// # What can't be read
+//
+// A live member whose record can't be read, as of a later version or damaged, may list anything, whatever it listed before: while it
+// renews nobody is certain of a claim that was not his. So a node that sees one lists nothing that it does not hold; what it holds
+// it keeps, and hands over as ever, since that is listed in its own record, which the other can read, or not take for void. What
+// nobody lists any more is for the members that can read all: the later version, which reads older records. So claims have a holder
+// while versions are mixed, in both directions, and no claim has two. A damaged record is written again by its owner, which lost its
+// rights by it, within a lease duration; one that nobody renews ends as a dead member does.
+//
+// The price is that a record which goes on being renewed and can't be read by anybody stops what would be taken, not what is held,
+// until somebody acts: MembersConfig.Trouble tells of it. Who can write Leases can do that by a readable one as well.
 //
 // # What it doesn't do
 //
@@ -304,6 +319,13 @@ func (m *Members) take() asked {
 		m.heard = map[string]bool{}
 	}
 	return a
+}
+
+// trouble tells what somebody has to see to.
+func (m *Members) trouble(text string) {
+	if m.cfg.Trouble != nil {
+		m.cfg.Trouble(text)
+	}
 }
 
 func (m *Members) show(view, gone []member, stations map[string]string) {

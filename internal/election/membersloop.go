@@ -47,6 +47,7 @@ type membersLoop struct {
 	next     record // to be written, if composed
 	composed bool
 	news     bool   // next says something else than written
+	room     room   // in the record
 	written  record // as it was sent last
 	unsure   bool   // it is not known that it was written, or it must be written again
 	known    uint64 // the newest write that is known to have succeeded
@@ -87,8 +88,12 @@ func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop 
 			stale:    make(chan struct{}, 1),
 		},
 		started: now,
-		view:    view{timing: m.cfg.Timing, self: m.name, log: m.cfg.Log, members: map[string]*member{}, stirred: true, standings: map[string]standing{}, touched: set{}},
+		view: view{
+			timing: m.cfg.Timing, group: m.cfg.Group, self: m.name, log: m.cfg.Log, trouble: m.trouble, members: map[string]*member{},
+			stirred: true, standings: map[string]standing{}, touched: set{},
+		},
 		backoff: backoff{timing: m.cfg.Timing},
+		room:    room{most: m.cfg.mostParts()},
 		nextSeq: 1,
 		weight:  evenWeight,
 		sent:    map[uint64]time.Time{},
@@ -237,6 +242,7 @@ func (l *membersLoop) review(now time.Time) {
 	live := l.view.live(now)
 	l.Members.show(live, l.view.gone(), l.view.stations())
 	l.cfg.Metrics.live(len(live) + 1)
+	l.cfg.Metrics.unread(l.cfg.Group, l.view.unreadable(now))
 }
 
 // show asks for the rights as they are now, and takes in when they are true already.

@@ -1,6 +1,7 @@
 package election
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"time"
@@ -17,16 +18,18 @@ type member struct {
 	duration time.Duration
 	changed  time.Time // when the newest write was seen
 	released bool      // it left in good order: it has no rights
+	unread   bool      // its newest record is not understood: it may list anything; record is what one before it listed
 	deleted  bool      // its Lease is gone; what it held ends as if it were there
-	unread   bool      // the newest write was not understood; record is of one before it
 	ended    bool      // another member saw to it that every right of it is over
 }
 
 // view is what is known of the other members.
 type view struct {
 	timing  Timing
+	group   string
 	self    string // name of the own Lease
 	log     *slog.Logger
+	trouble func(text string)
 	members map[string]*member // by name of their Lease
 	// horizon is a moment such that every write made before it has been seen.
 	horizon time.Time
@@ -45,19 +48,26 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 		return
 	}
 	r, err := parseRecord(lease.Annotations[recordAnnotation])
+	unread := err != nil && holder(lease) != ""
 	switch {
 	case err == nil:
-	case o != nil:
-		// It goes on renewing something that can't be read: believe what it said before.
-		v.log.Warn("member record not understood", "member", lease.Name, "err", err)
+	case o != nil: // it lists no less than it did, as far as is known, and is given nothing
 		r = o.record
-	case holder(lease) != "":
-		v.log.Warn("member record not understood", "member", lease.Name, "err", err)
+		r.Serves, r.Leases = false, nil
+	case !v.isMember(lease):
+		return
+	}
+	if unread && (o == nil || !o.unread) {
+		v.log.Warn("member record not understood, taking nothing new while that member lives", "member", lease.Name, "err", err)
+		v.trouble(fmt.Sprintf("Lease %s/%s: %v. While its member renews it, this node keeps the addresses that it has and takes no others. "+
+			"Where the agent of node %s is of another version, update one of the two; where none runs there, delete the Lease.",
+			lease.Namespace, lease.Name, err, holder(lease)))
 	}
 	was := o
 	o = &member{
 		node: holder(lease), record: r, version: lease.ResourceVersion,
-		duration: duration(lease, v.timing.LeaseDuration), changed: now, released: holder(lease) == "", unread: err != nil,
+		duration: duration(lease, v.timing.LeaseDuration), changed: now, released: holder(lease) == "",
+		unread: unread,
 	}
 	if o.released && was != nil {
 		o.node = was.node
@@ -68,13 +78,30 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 		v.touch(was.record.Claims, r.Claims)
 		v.touch(was.record.Offered, r.Offered)
 	}
-	if was == nil || was.released != o.released || was.deleted || v.suspect(was, now) || !was.record.same(r) ||
+	if was == nil || was.released != o.released || was.deleted || was.unread != unread || v.suspect(was, now) || !was.record.same(r) ||
 		was.record.Incarnation != r.Incarnation {
 		v.stirred = true
 	}
 	if was == nil || !maps.Equal(was.record.Ended, r.Ended) {
 		v.believe(r.Ended)
 	}
+}
+
+// isMember reports whether lease, whose record can't be read, may be a member's all the same: it has one, or a member's name. What
+// somebody labelled by mistake has neither.
+func (v *view) isMember(lease *coordinationv1.Lease) bool {
+	_, has := lease.Annotations[recordAnnotation]
+	return has || lease.Name == memberName(v.group, holder(lease))
+}
+
+// unreadable returns how many live members have a record that is not understood.
+func (v *view) unreadable(now time.Time) (n int) {
+	for _, o := range v.members {
+		if o.unread && !v.suspect(o, now) {
+			n++
+		}
+	}
+	return n
 }
 
 // list takes in a quorum list that was sent at sent.
@@ -85,7 +112,9 @@ func (v *view) list(items []coordinationv1.Lease, sent, now time.Time) {
 		there[items[i].Name] = true
 		if items[i].Name != v.self {
 			v.see(&items[i], now)
-			maps.Copy(ended, v.members[items[i].Name].record.Ended)
+			if o := v.members[items[i].Name]; o != nil {
+				maps.Copy(ended, o.record.Ended)
+			}
 		} else if r, err := parseRecord(items[i].Annotations[recordAnnotation]); err == nil {
 			maps.Copy(ended, r.Ended) // a predecessor of this process says it
 		}

@@ -15,6 +15,8 @@ type Metrics struct {
 	renewal     *prometheus.HistogramVec
 	failed      *prometheus.CounterVec
 	liveMembers prometheus.Gauge
+	unreadable  *prometheus.GaugeVec
+	outgrown    *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics registered with reg.
@@ -35,7 +37,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: "vip", Subsystem: "election", Name: "live_members", Help: "Members seen alive, this node included.",
 		}),
 	}
-	reg.MustRegister(m.held, m.passing, m.gained, m.lost, m.renewal, m.failed, m.liveMembers)
+	m.unreadable = gauge("unreadable_members", "Live members whose record is not understood: while there is one, nothing new is taken.", lease)
+	m.outgrown = gauge("outgrown_claims", "Claims that this node leaves to others, since its member record has no room for them.", lease)
+	reg.MustRegister(m.unreadable, m.outgrown, m.held, m.passing, m.gained, m.lost, m.renewal, m.failed, m.liveMembers)
 	return m
 }
 
@@ -80,6 +84,18 @@ func (m *Metrics) wrote(lease string, took time.Duration, err error) {
 		m.failed.WithLabelValues(lease).Inc()
 	default:
 		m.renewal.WithLabelValues(lease).Observe(took.Seconds())
+	}
+}
+
+func (m *Metrics) unread(group string, n int) {
+	if m != nil {
+		m.unreadable.WithLabelValues(group).Set(float64(n))
+	}
+}
+
+func (m *Metrics) outgrew(group string, n int) {
+	if m != nil {
+		m.outgrown.WithLabelValues(group).Set(float64(n))
 	}
 }
 

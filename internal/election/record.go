@@ -16,6 +16,11 @@ import (
 // recordAnnotation carries a [record] on a member's Lease.
 const recordAnnotation = "kube-vip.io/member"
 
+// recordFormat is the number of the format that this version writes, and the newest that it reads. It is raised when a reader of the
+// one before would take a record for listing less than it does: to such a reader it must be unreadable, and is ([view.see]). What
+// older readers may leave out is a new field, and no new format.
+const recordFormat = 1
+
 // record is what a member says of itself in its Lease.
 type record struct {
 	// Incarnation names the process that wrote it.
@@ -45,6 +50,11 @@ type record struct {
 // write names the write that r is of, for the Ended of others: that of one process, and not what it writes later.
 func (r record) write() uint64 { return hash(fmt.Sprintf("%s %d", r.Incarnation, r.Seq)) }
 
+// mostParts is how many parts a member lists at most. The API server refuses an object whose annotations, keys and values, are more than
+// 256 KiB together. A part takes ten and two thirds of a byte, twice when it is offered too, as all are when a node leaves: so many take
+// 208 KiB, and leave 48 KiB to the rest of the record and to annotations of others.
+const mostParts = 10_000
+
 // set is a set of hashes of claims' parts.
 type set map[uint64]struct{}
 
@@ -55,6 +65,7 @@ func (s set) hasAny(ids []uint64) bool { return slices.ContainsFunc(ids, s.has) 
 
 // recordJSON is a record as it is written. A claim is 8 bytes, so a thousand on one node take 10 KiB.
 type recordJSON struct {
+	Format      int      `json:"format,omitempty"` // absent is 1
 	Incarnation string   `json:"incarnation"`
 	Seq         uint64   `json:"seq"`
 	Serves      bool     `json:"serves,omitempty"`
@@ -75,7 +86,7 @@ func (r record) String() string {
 		weight = 0
 	}
 	text, err := json.Marshal(recordJSON{
-		string(r.Incarnation), r.Seq, r.Serves, r.Starts, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
+		0, string(r.Incarnation), r.Seq, r.Serves, r.Starts, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
 		weight, r.Stations, r.Ended.encode(),
 	})
 	if err != nil {
@@ -104,7 +115,11 @@ type stamp struct {
 // parseRecord reads what String wrote. Fields that it does not know are left out.
 func parseRecord(text string) (record, error) {
 	var j recordJSON
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
+	err := json.Unmarshal([]byte(text), &j) // which reads what it can even if the kind of a field is another
+	if j.Format > recordFormat {
+		return record{}, fmt.Errorf("format %d of a member record: this version reads up to %d", j.Format, recordFormat)
+	}
+	if err != nil {
 		return record{}, fmt.Errorf("parsing a member record: %w", err)
 	}
 	r := record{
@@ -112,6 +127,9 @@ func parseRecord(text string) (record, error) {
 		Weight: min(cmp.Or(j.Weight, evenWeight), mostWeight), Stations: j.Stations,
 	}
 	var errs []error
+	if r.Incarnation == "" {
+		errs = append(errs, errors.New("incarnation of a member record: must not be empty"))
+	}
 	for _, f := range []struct {
 		key, text string
 		to        *set

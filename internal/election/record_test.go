@@ -44,9 +44,31 @@ func TestRecordNamesEveryFault(t *testing.T) {
 	}
 }
 
+// A record of a later format is not understood, even where all that is in it could be read, or nothing can.
+func TestRecordOfALaterFormat(t *testing.T) {
+	if got, err := election.RewriteRecord(`{"format":1,"incarnation":"boot.1/abc","seq":7,"later":[1]}`); err != nil || got != `{"incarnation":"boot.1/abc","seq":7}` {
+		t.Errorf("got %s, %v", got, err)
+	}
+	for _, text := range []string{`{"format":2,"incarnation":"boot.1/abc","seq":7}`, `{"claims":["198.18.0.1"],"format":2}`} {
+		if _, err := election.RewriteRecord(text); err == nil || !strings.Contains(err.Error(), "format 2") {
+			t.Errorf("%s: error %v, want one that names format 2", text, err)
+		}
+	}
+}
+
+// What no process wrote lists nothing that anybody could rely on.
+func TestRecordOfNobody(t *testing.T) {
+	for _, text := range []string{``, `{}`, `null`, `{"seq":7,"serves":true}`} {
+		if got, err := election.RewriteRecord(text); err == nil {
+			t.Errorf("%q became %s, want an error", text, got)
+		}
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	f.Add(`{"incarnation":"boot.1/abc","seq":7,"serves":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","leases":["a/b"],"ended":"AAAAAAAAAAE"}`)
 	f.Add(`{"claims":"AAAA"}`)
+	f.Add(`{"format":2,"incarnation":"boot.1/abc","claims":[]}`)
 	f.Add(``)
 	f.Fuzz(func(t *testing.T, text string) {
 		once, err := election.RewriteRecord(text)

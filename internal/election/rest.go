@@ -14,8 +14,9 @@ type standing struct {
 	node                   string
 	serves, starts, yields bool
 	weight                 uint32
-	suspect, void          bool
+	suspect, void, unread  bool
 	stopping, blind        bool // of this node
+	taken                  int  // of the room in its record, while there is too little
 }
 
 // shifted reports whether the standing of any member, or this node's own, changed since it was asked last.
@@ -30,7 +31,7 @@ func (v *view) shifted(now time.Time, own standing) bool {
 	for name, o := range v.members {
 		note(name, standing{
 			node: o.node, serves: o.record.Serves, starts: o.record.Starts, yields: o.record.Yields, weight: o.record.Weight,
-			suspect: v.suspect(o, now), void: v.void(o),
+			suspect: v.suspect(o, now), void: v.void(o), unread: o.unread,
 		})
 	}
 	for name := range v.standings {
@@ -58,8 +59,9 @@ func (v *view) touch(a, b set) {
 
 // decide moves every claim as far as it goes now.
 func (l *membersLoop) decide(due *alarm) {
+	l.room.measure(l.order, l.inherited)
 	everything := l.view.shifted(due.now, standing{
-		yields: l.written.Yields, weight: l.written.Weight, stopping: l.stopping, blind: l.blind,
+		yields: l.written.Yields, weight: l.written.Weight, stopping: l.stopping, blind: l.blind, taken: l.room.short(),
 	})
 	touched := l.view.touched
 	l.view.touched = set{}
@@ -72,8 +74,11 @@ func (l *membersLoop) decide(due *alarm) {
 		stays := false
 		for range 4 { // a claim takes a few steps at most, and none of them twice
 			own = alarm{now: due.now}
-			was := s.tenure
+			was, listed := s.tenure, s.listed()
 			l.move(s, &own)
+			if !listed && s.listed() {
+				l.room.taken += s.size()
+			}
 			if stays = s.tenure == was; stays {
 				break
 			}
@@ -82,6 +87,7 @@ func (l *membersLoop) decide(due *alarm) {
 		s.rest(stays && own.next.IsZero())
 		due.next = earlier(due.next, own.next)
 	}
+	l.outgrow()
 }
 
 // rest notes whether the last look at s found nothing to do, now or at some moment.

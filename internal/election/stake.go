@@ -26,6 +26,7 @@ type stake struct {
 	whole  uint64   // listed beside several parts, so that others see who knows that they belong together; else zero
 	tenure tenure
 	wanted bool // in the set
+	unfit  bool // idle, and it would be listed if there were room for it
 
 	seq       uint64    // pending: the write that lists it first
 	unclaimed time.Time // since when nobody lists it; zero while somebody does
@@ -52,6 +53,14 @@ func (s *stake) listed() bool {
 // goes reports whether the claim is handed over, or about to be: nobody passes it to this node for its being listed, however well it
 // would suit it.
 func (s *stake) goes() bool { return !s.leaving.IsZero() || s.tenure == removing }
+
+// size returns how much room s takes in a record.
+func (s *stake) size() int {
+	if s.whole != 0 {
+		return len(s.parts) + 1
+	}
+	return len(s.parts)
+}
 
 // rank is an order of the nodes for one claim: those that hand it over come after the others, then the score decides.
 type rank struct {
@@ -82,9 +91,18 @@ type survey struct {
 	blocked    bool // somebody else lists it and may hold it
 	kept       bool // and does not offer it
 	contender  bool // a live one of those ranks before this node
+	veiled     bool // a live one may list it: its record can't be read
 	partial    bool // a live one keeps parts, and does not know that they belong together
 	// proof is set when one of those looks dead: a write of this node that is sent after it and delivered makes it certain.
 	proof time.Time
+}
+
+// veil takes in that the record of the Lease of that name can't be read, and may list s.
+func (v *survey) veil(name string, s *stake, suspect bool) {
+	v.blocked, v.kept, v.veiled = true, true, v.veiled || !suspect
+	if s.tenure != held {
+		s.last = name
+	}
 }
 
 // keptApart reports whether the node of this record keeps a part of s for itself. It ranks the nodes for that part otherwise than
