@@ -135,7 +135,7 @@ func TestControlPlane(t *testing.T) {
 }
 
 func TestNodeWatch(t *testing.T) {
-	story(t, "a cordoned node, a node that is not any more, and one that is gone", func(t *testing.T) {
+	story(t, "a cordoned node, one that is not ready, one that is not any more, and one that is gone", func(t *testing.T) {
 		client := fake.NewClientset()
 		var said []string
 		ctx, cancel := context.WithCancel(t.Context())
@@ -149,19 +149,38 @@ func TestNodeWatch(t *testing.T) {
 		_, err := nodes.Create(ctx, node, metav1.CreateOptions{})
 		must(t, err)
 		synctest.Wait()
-		node.Spec.Unschedulable = false
-		_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
-		must(t, err)
-		synctest.Wait()
-		node.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeOutOfService}}
-		_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
-		must(t, err)
-		synctest.Wait()
+		ready := func(s corev1.ConditionStatus) []corev1.NodeCondition {
+			return []corev1.NodeCondition{{Type: corev1.NodeMemoryPressure, Status: corev1.ConditionFalse}, {Type: corev1.NodeReady, Status: s}}
+		}
+		tainted := func(key string) []corev1.Taint {
+			return []corev1.Taint{{Key: key, Effect: corev1.TaintEffectNoSchedule}, {Key: key, Effect: corev1.TaintEffectNoExecute}}
+		}
+		for _, now := range []struct {
+			cordoned   bool
+			conditions []corev1.NodeCondition
+			taints     []corev1.Taint
+		}{
+			{}, // not cordoned, and nothing known
+			{conditions: ready(corev1.ConditionFalse)},
+			{conditions: ready(corev1.ConditionUnknown)}, // no news
+			{conditions: ready(corev1.ConditionUnknown), taints: tainted(corev1.TaintNodeUnreachable)},
+			{conditions: ready(corev1.ConditionTrue), taints: tainted(corev1.TaintNodeUnreachable)},
+			{conditions: ready(corev1.ConditionTrue)},
+			{conditions: ready(corev1.ConditionTrue), taints: tainted(corev1.TaintNodeOutOfService)},
+			{cordoned: true, conditions: ready(corev1.ConditionFalse)},
+			{conditions: ready(corev1.ConditionFalse)},
+		} {
+			node.Spec.Unschedulable, node.Status.Conditions, node.Spec.Taints = now.cordoned, now.conditions, now.taints
+			_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
+			must(t, err)
+			synctest.Wait()
+		}
 		must(t, nodes.Delete(ctx, "n1", metav1.DeleteOptions{}))
 		synctest.Wait()
 		cancel()
 		must(t, <-done)
-		if d := cmp.Diff([]string{"cordoned", "", "tainted node.kubernetes.io/out-of-service", ""}, said); d != "" {
+		want := []string{"cordoned", "", "not ready", "", "tainted node.kubernetes.io/out-of-service", "cordoned", "not ready", ""}
+		if d := cmp.Diff(want, said); d != "" {
 			t.Error(d)
 		}
 	})

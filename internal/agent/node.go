@@ -65,8 +65,12 @@ func nodeReference(node string) *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)}
 }
 
-// Leaving returns why a node should hand over what it holds, "" if it needn't: it is cordoned, or tainted by Kubernetes as
-// not able to serve.
+// notReady is why a node hands over whose kubelet says that it is not ready, or is not heard of.
+const notReady = "not ready"
+
+// Leaving returns why a node should hand over what it holds, "" if it needn't: it is cordoned, tainted by Kubernetes as not able to
+// serve, or not ready. Its condition says so before the node lifecycle controller makes a taint of it, and also where that doesn't run. A
+// Node without the condition is one of which nothing is known.
 func Leaving(node *corev1.Node) string {
 	if node == nil {
 		return ""
@@ -80,7 +84,12 @@ func Leaving(node *corev1.Node) string {
 			strings.HasSuffix(t.Key, "cloudprovider.kubernetes.io/shutdown"):
 			return "tainted " + t.Key
 		case t.Effect == corev1.TaintEffectNoExecute && (t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable):
-			return "tainted " + t.Key
+			return notReady
+		}
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+			return notReady
 		}
 	}
 	return ""

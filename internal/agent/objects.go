@@ -61,16 +61,22 @@ func (o *objects) run(ctx context.Context, log *slog.Logger) error {
 	if err := o.slices.AddIndexers(cache.Indexers{byService: sliceService}); err != nil {
 		return fmt.Errorf("indexing EndpointSlices: %w", err)
 	}
-	for informer, note := range map[cache.SharedIndexInformer]func(any){
-		o.services: func(obj any) { o.inbox.name(nameOf(obj)) },
-		o.slices: func(obj any) {
+	nodes := handler(func(any) { o.inbox.facts() })
+	nodes.UpdateFunc = func(before, after any) {
+		if !sameNode(before, after) { // what a kubelet reports every few minutes is mostly that nothing changed
+			o.inbox.facts()
+		}
+	}
+	for informer, events := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+		o.services: handler(func(obj any) { o.inbox.name(nameOf(obj)) }),
+		o.slices: handler(func(obj any) {
 			if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
 				o.inbox.name(Name{s.Namespace, s.Labels[discoveryv1.LabelServiceName]})
 			}
-		},
-		o.nodes: func(any) { o.inbox.facts() },
+		}),
+		o.nodes: nodes,
 	} {
-		if _, err := informer.AddEventHandler(handler(note)); err != nil {
+		if _, err := informer.AddEventHandler(events); err != nil {
 			return fmt.Errorf("following objects: %w", err)
 		}
 	}

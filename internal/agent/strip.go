@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"reflect"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,13 +81,32 @@ func stripSlice(in *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	return out
 }
 
-// stripNode keeps labels and annotations of this node alone.
+// stripNode keeps labels and annotations of this node alone, and of conditions only whether it is ready: a kubelet reports the time of each
+// every few minutes.
 func stripNode(in *corev1.Node, own bool) *corev1.Node {
 	out := &corev1.Node{TypeMeta: in.TypeMeta, ObjectMeta: stripMeta(in.ObjectMeta)}
 	out.Spec = corev1.NodeSpec{PodCIDRs: in.Spec.PodCIDRs, Unschedulable: in.Spec.Unschedulable, Taints: in.Spec.Taints}
 	out.Status.Addresses = in.Status.Addresses
+	for _, c := range in.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			out.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
+		}
+	}
 	if own {
 		out.Labels, out.Annotations = in.Labels, in.Annotations
 	}
 	return out
+}
+
+// sameNode reports whether two versions of a Node, both stripped, say the same.
+func sameNode(before, after any) bool {
+	b, ok := before.(*corev1.Node)
+	a, isNode := after.(*corev1.Node)
+	if !ok || !isNode {
+		return false
+	}
+	old, now := *b, *a
+	old.ResourceVersion, now.ResourceVersion = "", ""
+	old.TypeMeta, now.TypeMeta = metav1.TypeMeta{}, metav1.TypeMeta{} // lists leave it out
+	return reflect.DeepEqual(&old, &now)
 }

@@ -114,12 +114,23 @@ func (e *elected) notReady(t *testing.T) {
 		return ""
 	})
 	e.mark(t, node, "")
-	e.settle(t, func() string {
+	back := func() string {
 		if !slices.Contains(e.where(e.all()), node.Name()) {
 			return node.Name() + " is ready, and has no address"
 		}
 		return ""
+	}
+	e.settle(t, back)
+	// The condition alone says as much: the taint is another's, who may be away.
+	require.NoError(t, node.SetReady(t.Context(), corev1.ConditionFalse))
+	e.settle(t, func() string {
+		if slices.Contains(e.where(e.all()), node.Name()) {
+			return node.Name() + " has no taint, is not ready, and has addresses"
+		}
+		return ""
 	})
+	require.NoError(t, node.SetReady(t.Context(), corev1.ConditionTrue))
+	e.settle(t, back)
 	// Where no node is ready, what any of them has is better than nothing.
 	for _, n := range e.nodes {
 		e.mark(t, n, corev1.TaintNodeUnreachable)
