@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -93,13 +94,21 @@ func (n *node) electsServices() bool {
 // controlPlane returns the elector of the control plane's address.
 func (e *electors) controlPlane() (*election.Healthy, error) {
 	if !e.n.electsControlPlane() {
+		e.n.served = func() bool { return false } // by each for itself
 		return e.everyNode(), nil
 	}
 	lease, err := e.newLease(e.n.cfg.Election.Lease, e.n.cfg.Election.Annotations)
 	if err != nil {
 		return nil, err
 	}
+	e.n.served = func() bool { return served(lease, e.members) }
 	return e.keep(lease), nil
+}
+
+// served reports whether another member has a lease and would take it again: it lives, and has no reason to hand over.
+func served(lease *election.Lease, members *election.Members) bool {
+	holder := lease.Holder()
+	return slices.ContainsFunc(members.Candidates(lease.Name()), func(c election.Candidate) bool { return c.Node == holder })
 }
 
 // services returns the elector of the addresses of Services.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"daymark/internal/agent"
@@ -13,12 +16,33 @@ import (
 type Fitness struct {
 	fitness
 	Carrier carrier
+	Served  atomic.Bool  // another node has the address
+	Note    func(string) // of the test
+
+	mu   sync.Mutex
+	told []agent.Event
+}
+
+func (f *Fitness) note(e agent.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, e)
+}
+
+// Told returns the Events so far.
+func (f *Fitness) Told() []agent.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.told)
 }
 
 // NewFitness returns one over electors, the first of which gives up so long after its link, eth0, went down.
 func NewFitness(after time.Duration, changed func(bool), log *slog.Logger, electors ...*election.Healthy) *Fitness {
 	f := &Fitness{}
-	f.Carrier = carrier{link: "eth0", fitness: &f.fitness, after: after, changed: changed, log: log}
+	f.Carrier = carrier{
+		link: "eth0", fitness: &f.fitness, after: after, changed: changed, log: log,
+		served: func() bool { return f.Served.Load() }, tell: f.note,
+	}
 	if len(electors) > 0 {
 		f.Carrier.elector = electors[0]
 	}
@@ -41,6 +65,12 @@ func (f *Fitness) Refuse(only *election.Healthy, who string, refused bool) {
 
 // Links is the carrier's set.
 func (f *Fitness) Links(links ...datapath.Link) { f.Carrier.set(links) }
+
+// Stop is stop.
+func (c *carrier) Stop() { c.stop() }
+
+// LinkLooks is linkLooks.
+const LinkLooks = linkLooks
 
 // Stations is stations.
 var Stations = stations

@@ -100,7 +100,9 @@ func (f *fitness) refuse(only *election.Healthy, who string, refused bool) {
 // watchLinks tells what needs it how the links are. The control plane's address is handed over when its link can't carry traffic, which nobody
 // else may notice as soon, and given up when it stays so.
 func (n *node) watchLinks(ctx context.Context) error {
-	c := carrier{after: n.cfg.Election.GiveUpAfter, log: n.log, link: n.cfg.Links.ControlPlane, fitness: &n.fitness, elector: n.plane}
+	c := carrier{
+		after: n.cfg.Election.GiveUpAfter, log: n.log, link: n.cfg.Links.ControlPlane, fitness: &n.fitness, elector: n.plane, served: n.served, tell: n.tell,
+	}
 	if n.controlPlane != nil {
 		c.changed = n.controlPlane.SetCarrier
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,18 +15,40 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	vip "daymark/cmd/vip"
+	"daymark/internal/agent"
 	"daymark/internal/datapath"
 	"daymark/internal/election"
 )
 
+// list is what was told to several, in order.
+type list struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *list) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+}
+
+// take returns what was told since the last call.
+func (l *list) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := strings.Join(l.lines, ", ")
+	l.lines = nil
+	return out
+}
+
 // told is an elector that remembers what it was told, on a list that several share.
 type told struct {
 	name string
-	list *[]string
+	list *list
 }
 
 func (e told) note(format string, args ...any) {
-	*e.list = append(*e.list, e.name+" "+fmt.Sprintf(format, args...))
+	e.list.add(e.name + " " + fmt.Sprintf(format, args...))
 }
 func (e told) Set(claims []election.Claim)               { e.note("stands for %d", len(claims)) }
 func (e told) Heard(string)                              {}
@@ -100,7 +123,7 @@ func TestFitness(t *testing.T) {
 			},
 			"traffic false, cp yields, traffic true, cp resumes",
 		},
-		"the control plane's link stays down": {
+		"the control plane's link stays down, and nobody else takes over": {
 			func(f *vip.Fitness, _, _ *election.Healthy) {
 				f.Links()
 				time.Sleep(30 * time.Second)
@@ -108,6 +131,71 @@ func TestFitness(t *testing.T) {
 				f.Links(up("eth0"))
 			},
 			"traffic false, cp yields, cp stands for 0, traffic true, cp stands for 1, cp resumes",
+		},
+		"a link that flaps takes nothing from a node that serves": {
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Served.Store(true)
+				for range 100 {
+					f.Links(cut)
+					time.Sleep(time.Second)
+					f.Links(up("eth0"))
+					time.Sleep(4999 * time.Millisecond)
+				}
+				synctest.Wait()
+				f.Note("not yet 5 s")
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+			},
+			"traffic false, cp yields, traffic true" + strings.Repeat(", traffic false, traffic true", 99) + ", not yet 5 s, cp resumes",
+		},
+		"what was given up comes back with the link, and takes nothing from a node that serves": {
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Served.Store(true)
+				f.Links(cut)
+				time.Sleep(30 * time.Second)
+				synctest.Wait()
+				f.Links(up("eth0"))
+				time.Sleep(time.Hour)
+			},
+			"traffic false, cp yields, cp stands for 0, traffic true, cp stands for 1, cp resumes",
+		},
+		"the node that serves ceases to while the link settles": {
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Served.Store(true)
+				f.Links(cut)
+				f.Links(up("eth0"))
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				f.Note("2 s")
+				f.Served.Store(false)
+				time.Sleep(vip.LinkLooks)
+				synctest.Wait()
+				f.Note("a moment later")
+			},
+			"traffic false, cp yields, traffic true, 2 s, cp resumes, a moment later",
+		},
+		"a node that serves is heard of while the link settles": {
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Links(cut)
+				f.Links(up("eth0"))
+				f.Served.Store(true)
+				time.Sleep(time.Hour)
+			},
+			"traffic false, cp yields, traffic true, cp resumes, cp yields, cp resumes",
+		},
+		"a link that is cut again while it settles is given up after as long as any": {
+			func(f *vip.Fitness, _, _ *election.Healthy) {
+				f.Served.Store(true)
+				f.Links(cut)
+				time.Sleep(29 * time.Second)
+				f.Links(up("eth0"))
+				time.Sleep(2 * time.Second)
+				f.Links(cut)
+				time.Sleep(29 * time.Second)
+				f.Note("29 s")
+				time.Sleep(time.Hour)
+			},
+			"traffic false, cp yields, traffic true, traffic false, 29 s, cp stands for 0",
 		},
 		"another link is down": {
 			func(f *vip.Fitness, _, _ *election.Healthy) {
@@ -119,25 +207,54 @@ func TestFitness(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var list []string
-				cp, services := election.NewHealthy(told{"cp", &list}), election.NewHealthy(told{"services", &list})
+				all := new(list)
+				cp, services := election.NewHealthy(told{"cp", all}), election.NewHealthy(told{"services", all})
 				cp.Set([]election.Claim{{Name: "cp"}})
 				services.Set([]election.Claim{{Name: "web"}})
-				list = nil
-				f := vip.NewFitness(30*time.Second, func(there bool) { list = append(list, fmt.Sprint("traffic ", there)) }, quiet, cp, services)
+				all.take()
+				f := vip.NewFitness(30*time.Second, func(there bool) { all.add(fmt.Sprint("traffic ", there)) }, quiet, cp, services)
+				f.Note = all.add
 				test.tell(f, cp, services)
-				if d := cmp.Diff(test.want, strings.Join(list, ", ")); d != "" {
+				f.Carrier.Stop()
+				if d := cmp.Diff(test.want, all.take()); d != "" {
 					t.Error(d)
 				}
 			})
 		})
 	}
+	t.Run("users are told of a link that is cut, and that it serves once it has for a while", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := vip.NewFitness(0, func(bool) {}, quiet, election.NewHealthy(told{"cp", new(list)}))
+			down := agent.Event{Type: "Warning", Reason: "AddressTrouble", Text: "control plane: link eth0 has no carrier"}
+			serves := agent.Event{Type: "Normal", Reason: "LinkServes", Text: "control plane: link eth0 serves again"}
+			expect := func(after time.Duration, want ...agent.Event) {
+				t.Helper()
+				time.Sleep(after)
+				synctest.Wait()
+				if d := cmp.Diff(want, f.Told()); d != "" {
+					t.Error(d)
+				}
+			}
+			f.Links(up("eth0"))
+			expect(time.Hour)
+			for range 10 {
+				f.Links(cut)
+				expect(time.Second, down)
+				f.Links(up("eth0"))
+				expect(4*time.Second, down)
+			}
+			expect(time.Second, down, serves)
+			f.Links(datapath.Link{Name: "eth0"})
+			f.Links(up("eth0"))
+			expect(time.Hour, down, serves, agent.Event{Type: "Warning", Reason: "AddressTrouble", Text: "control plane: link eth0 is down"}, serves)
+		})
+	})
 	t.Run("an elector that comes later yields too", func(t *testing.T) {
-		var list []string
+		all := new(list)
 		f := vip.NewFitness(0, nil, quiet)
 		f.Yield(nil, "node", "cordoned")
-		f.Add(election.NewHealthy(told{"late", &list}))
-		if d := cmp.Diff([]string{"late yields"}, list); d != "" {
+		f.Add(election.NewHealthy(told{"late", all}))
+		if d := cmp.Diff("late yields", all.take()); d != "" {
 			t.Error(d)
 		}
 	})

@@ -44,6 +44,8 @@ type node struct {
 	holder       *agent.Holder
 	controlPlane *agent.ControlPlane // nil unless enabled
 	plane        *election.Healthy   // its elector
+	served       func() bool         // whether another node has its address, and isn't about to hand it over
+	tell         func(agent.Event)   // tells users on this node's Node; nil unless enabled
 	services     *agent.Services     // nil unless enabled
 	reporter     *agent.Reporter
 	labels       *agent.Labels // nil unless enabled
@@ -171,6 +173,7 @@ func (n *node) wire(ctx context.Context) error {
 		}
 	}
 	n.add(n.watchLinks)
+	agent.CountLinks(n.metrics, n.usedLinks)
 	n.add(trimMemory(n.log))
 	n.wirePages()
 	return nil
@@ -235,11 +238,11 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 			return check.Run(ctx, func(healthy bool) { n.fitness.refuse(elector, "health", !healthy) })
 		})
 	}
-	n.plane = elector
+	n.plane, n.tell = elector, agent.NodeEvents(recorder, n.cfg.Node.Name)
 	n.controlPlane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: resolve.Static(n.cfg.ControlPlane.Addresses), Place: n.placeControlPlane,
 		Elector: elector, Holder: n.holder, Preserve: n.cfg.Election.PreserveAddress, StayAtStop: !n.electsControlPlane(), Labels: n.labels,
-		Tell: agent.NodeEvents(recorder, n.cfg.Node.Name), Metrics: n.counts, Logger: n.log,
+		Tell: n.tell, Metrics: n.counts, Logger: n.log,
 	})
 	watch := agent.NodeWatch{Client: client, Node: n.cfg.Node.Name, Labels: n.labels}
 	if n.electsControlPlane() {

@@ -111,3 +111,19 @@ func (n *node) watchSurroundings() {
 	}
 	n.add(func(ctx context.Context) error { return n.kernel.WatchDefaults(ctx, n.around.setDefaults) })
 }
+
+// usedLinks returns the links that addresses go to, with why one can't carry traffic, "" for those that can.
+func (n *node) usedLinks() map[string]string {
+	var used []string
+	if n.controlPlane != nil {
+		used = append(used, n.cfg.Links.ControlPlane)
+	}
+	if n.services != nil {
+		used = append(used, n.services.Links()...)
+	}
+	out, links := make(map[string]string, len(used)), n.kernel.Links()
+	for _, name := range used {
+		out[name] = troubleOf(name, links)
+	}
+	return out
+}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"daymark/internal/vip"
 )
 
@@ -85,7 +83,7 @@ func (c *ControlPlane) tellLocked(addr netip.Addr, text string) {
 		return
 	}
 	c.told[addr] = told{text, now}
-	c.cfg.Tell(Event{corev1.EventTypeWarning, "AddressTrouble", "control plane: " + text})
+	c.cfg.Tell(planeTrouble(text))
 }
 
 // holdingLocked returns the claim that addr belongs to, if this node has the right to it, and nil otherwise.

@@ -1,14 +1,16 @@
 package agent
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"daymark/internal/vip"
 )
 
-// linkSettles is how long a link that came back is no reason to take anything from another node: one that flaps takes nothing, and a
+// LinkSettles is how long a link that came back is no reason to take anything from another node: one that flaps takes nothing, and a
 // switch may not forward at once what it hears on a port.
-const linkSettles = 5 * time.Second
+const LinkSettles = 5 * time.Second
 
 // links is what is known of the links that addresses go to. It has no lock.
 type links struct {
@@ -29,7 +31,7 @@ func (l *links) set(troubles map[string]string, now time.Time) (changed []string
 		return changed
 	}
 	for name, at := range l.since { // what nobody asks about any more: links of pods come and go
-		if is, there := troubles[name]; is == "" && now.Sub(at) > linkSettles && (there || now.Sub(at) > l.giveUp) {
+		if is, there := troubles[name]; is == "" && now.Sub(at) > LinkSettles && (there || now.Sub(at) > l.giveUp) {
 			delete(l.since, name)
 		}
 	}
@@ -83,8 +85,8 @@ func (l *links) verdict(name string, now time.Time) (v verdict) {
 		}
 	}
 	if text == "" {
-		if v.yields = known && lasts < linkSettles; v.yields {
-			next(linkSettles)
+		if v.yields = known && lasts < LinkSettles; v.yields {
+			next(LinkSettles)
 		}
 		return v
 	}
@@ -103,6 +105,22 @@ func (l *links) cut(addrs []vip.Address) bool {
 		}
 	}
 	return false
+}
+
+// Links returns the links that addresses of Services go to on this node, sorted: that of the settings, and those that Services name. Those
+// that are announced without a link go to none.
+func (s *Services) Links() []string {
+	if s.cfg.Detached {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := slices.Collect(maps.Keys(s.groups.on))
+	if s.cfg.Policy.Link != autoLink {
+		out = append(out, s.cfg.Policy.Link)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // judge takes in what the links of a group mean for it, and reports whether that is news.

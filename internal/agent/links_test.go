@@ -1,9 +1,13 @@
 package agent_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/annotations"
 	"daymark/internal/agent"
@@ -152,5 +156,39 @@ func TestLinks(t *testing.T) {
 		w.links(gone, "-")
 		time.Sleep(time.Minute)
 		expect(w, "", "", "", "")
+	})
+
+	story(t, "metrics have the link of the settings and those that Services name, and whether they can carry traffic", func(t *testing.T) {
+		w := start(t, nil)
+		reg := prometheus.NewRegistry()
+		is := map[string]string{"eth1": "link eth1 has no carrier"}
+		agent.CountLinks(reg, func() map[string]string {
+			out := map[string]string{}
+			for _, name := range w.services.Links() {
+				out[name] = is[name]
+			}
+			return out
+		})
+		expect := func(want string) {
+			t.Helper()
+			families, err := reg.Gather()
+			must(t, err)
+			got := ""
+			for _, f := range families {
+				for _, m := range f.GetMetric() {
+					got += fmt.Sprintf("%s{%s=%s} %v ", f.GetName(), m.GetLabel()[0].GetName(), m.GetLabel()[0].GetValue(), m.GetGauge().GetValue())
+				}
+			}
+			if got != want {
+				t.Errorf("metrics say %q, not %q", got, want)
+			}
+		}
+		expect("daymark_agent_link_up{link=eth0} 1 daymark_agent_link_up{link=eth1} 0 ")
+		for _, name := range []string{"zero", "one", "both-0", "both-1"} {
+			must(t, w.client.CoreV1().Services("default").Delete(t.Context(), name, metav1.DeleteOptions{}))
+		}
+		synctest.Wait()
+		is["eth0"] = "link eth0 is down"
+		expect("daymark_agent_link_up{link=eth0} 0 ")
 	})
 }

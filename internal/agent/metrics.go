@@ -64,6 +64,33 @@ func (p phases) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
+// CountLinks registers with reg a gauge of the links that addresses go to. used tells them when it is asked, by name, with the reason why one
+// can't carry traffic, such as "has no carrier", or "".
+func CountLinks(reg prometheus.Registerer, used func() map[string]string) {
+	reg.MustRegister(linkStates{used, prometheus.NewDesc(
+		"daymark_agent_link_up", "Whether a link that addresses go to can carry traffic: 1, or 0 where it has no carrier, is down or not there.", []string{"link"}, nil)})
+}
+
+// linkStates looks at links when it is asked.
+type linkStates struct {
+	used func() map[string]string
+	desc *prometheus.Desc
+}
+
+// Describe is [prometheus.Collector].
+func (l linkStates) Describe(out chan<- *prometheus.Desc) { out <- l.desc }
+
+// Collect is [prometheus.Collector].
+func (l linkStates) Collect(out chan<- prometheus.Metric) {
+	for name, trouble := range l.used() {
+		up := 1.0
+		if trouble != "" {
+			up = 0
+		}
+		out <- prometheus.MustNewConstMetric(l.desc, prometheus.GaugeValue, up, name)
+	}
+}
+
 func (m *Metrics) applied(began time.Time) {
 	if m != nil {
 		m.round.Observe(time.Since(began).Seconds())

@@ -60,6 +60,18 @@ func NodeEvents(events record.EventRecorder, node string) func(Event) {
 	return func(e Event) { events.Event(on, e.Type, e.Reason, e.Text) }
 }
 
+// LinkEvent returns what is told on the Node of the link that the control plane's address goes to: why it can't carry traffic, as in "link eth0
+// has no carrier", and with "" that it does again.
+func LinkEvent(link, trouble string) Event {
+	if trouble == "" {
+		return Event{corev1.EventTypeNormal, "LinkServes", "control plane: link " + link + " serves again"}
+	}
+	return planeTrouble(trouble)
+}
+
+// planeTrouble is told on the Node.
+func planeTrouble(text string) Event { return trouble("control plane: " + text) }
+
 // nodeReference names a Node as the kubelet's Events do, which `kubectl describe node` shows.
 func nodeReference(node string) *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)}

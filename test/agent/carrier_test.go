@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -137,6 +138,91 @@ func TestServiceFollowsTheCarrierOfItsOwnLink(t *testing.T) {
 			b.held(ctx, name, where[name])
 		}
 	}
+}
+
+// The control plane's address is on a link of its own: with the cable it goes to the other node, as Events on the Node and a metric tell. Mended,
+// the link takes nothing from the node that serves; where that one's is cut too, it has the address at once.
+func TestControlPlaneFollowsTheCarrierOfItsLink(t *testing.T) {
+	lab := netns.Test(t)
+	back := require.Value(lab.AddLAN("back"))(t)
+	front := require.Value(lab.AddLAN("front"))(t)
+	b := &bed{t: t, lan: back, pods: map[string]*controlplane.Pod{}}
+	b.cluster = require.Value(controlplane.New(lab, controlplane.Config{Programs: controlplane.Programs(t), Endpoint: back.Addr(200)}))(t)
+	for _, name := range []string{"n1", "n2"} {
+		b.nodes = append(b.nodes, require.Value(b.cluster.Add(require.Value(lab.AddHost(name, back, front))(t)))(t))
+	}
+	b.start()
+	vip := front.Addr(100)
+	for _, n := range b.nodes {
+		b.agent(n, "cp_enable=true", "address="+vip.String(), "vip_interface=eth1")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	b.until(ctx, func() string { // there is a successor
+		leases := require.Value(b.client.CoordinationV1().Leases("kube-system").List(ctx, metav1.ListOptions{}))(t)
+		if n := len(leases.Items); !slices.ContainsFunc(leases.Items, func(l coordinationv1.Lease) bool { return l.Name == "kube-vip-cp" }) || n < 3 {
+			return fmt.Sprintf("there are %d leases, want the control plane's and the members'", n)
+		}
+		return ""
+	})
+	first := b.cluster.Node(require.Value(front.Observer().Wait(ctx, vip, time.Time{}, nil))(t).Host)
+	other := b.nodes[0]
+	if other == first {
+		other = b.nodes[1]
+	}
+	takes := func(n *controlplane.Node, since time.Time, what string) {
+		t.Helper()
+		got := require.Value(front.Observer().Wait(ctx, vip, since, netns.FromHost(n.Name())))(t)
+		late := got.At.Sub(since)
+		if t.Logf("announced %v after %s", late, what); late > 4*time.Second { // less than a link settles; the kernel takes up to 1 s to say so
+			t.Errorf("announced only %v after %s", late, what)
+		}
+	}
+	const up = `daymark_agent_link_up{link="eth1"}`
+
+	cut := time.Now()
+	require.NoError(t, first.CutFrom(front))
+	takes(other, cut, "the holder's cable was cut")
+	require.NoError(t, first.WaitNoAddr(ctx, vip))
+	if of, on := metric(t, first, up), metric(t, other, up); of != 0 || on != 1 {
+		t.Errorf("of the link that is cut %s is %v, and of the other %v", up, of, on)
+	}
+	b.nodeEvent(ctx, first, corev1.EventTypeWarning, "AddressTrouble", "control plane: link eth1 has no carrier")
+
+	require.NoError(t, other.CutFrom(front))
+	b.until(ctx, func() string {
+		if metric(t, other, up) != 0 {
+			return "the other node's link is not known to be cut"
+		}
+		return ""
+	})
+	mended := time.Now()
+	require.NoError(t, first.MendTo(front))
+	takes(first, mended, "the first of two cut cables was mended")
+	mended = time.Now()
+	require.NoError(t, other.MendTo(front))
+	for _, n := range b.nodes {
+		b.nodeEvent(ctx, n, corev1.EventTypeNormal, "LinkServes", "control plane: link eth1 serves again")
+	}
+	if metric(t, other, up) != 1 {
+		t.Errorf("%s of a link that is mended is not 1", up)
+	}
+	if turns := front.Observer().History(vip, mended).Of(netns.Announcement).Turns(); len(turns) != 1 || turns[0].Host != first.Name() {
+		t.Errorf("the address did not stay where it was:\n%s", turns)
+	}
+}
+
+// nodeEvent waits for an Event about a Node.
+func (b *bed) nodeEvent(ctx context.Context, n *controlplane.Node, kind, reason, text string) {
+	b.t.Helper()
+	selector := metav1.ListOptions{FieldSelector: "involvedObject.kind=Node,involvedObject.name=" + n.Name()}
+	b.until(ctx, func() string {
+		events := require.Value(b.client.CoreV1().Events("default").List(ctx, selector))(b.t).Items
+		if !slices.ContainsFunc(events, func(e corev1.Event) bool { return e.Type == kind && e.Reason == reason && e.Message == text }) {
+			return fmt.Sprintf("no %s Event %s of %s says %q", kind, reason, n.Name(), text)
+		}
+		return ""
+	})
 }
 
 // settled waits until every Service is held and none moved for two seconds, and returns who holds them.
