@@ -56,6 +56,8 @@ type wire struct {
 	ports map[*end]bool
 	watch []chan struct{}
 	opens int // how many ports were opened
+
+	stalled chan struct{} // while it is open, sending from the near end takes as long
 }
 
 func simulated() lan {
@@ -103,6 +105,18 @@ func (w *wire) Open(link string, family l2.Family) (l2.Port, error) {
 	return e, nil
 }
 
+// open returns how many ports are open at the near end.
+func (w *wire) open() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for e := range w.ports {
+		if e.link.Name == "near" {
+			n++
+		}
+	}
+	return n
+}
+
 // opened returns how often a port was asked for.
 func (w *wire) opened() int {
 	w.mu.Lock()
@@ -140,6 +154,12 @@ type end struct {
 func (e *end) MAC() l2.MAC { return e.link.MAC }
 
 func (e *end) Send(frame []byte) error {
+	e.wire.mu.Lock()
+	stalled := e.wire.stalled
+	e.wire.mu.Unlock()
+	if stalled != nil && e.link.Name == "near" {
+		<-stalled
+	}
 	e.wire.mu.Lock()
 	defer e.wire.mu.Unlock()
 	if l, err := e.wire.find(e.link.Name); err != nil || !l.Running {

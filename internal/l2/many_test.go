@@ -90,7 +90,7 @@ func TestLinksThatCannotBeUsed(t *testing.T) {
 		if err := a.Set(t.Context(), want); err == nil {
 			t.Error("no error of a missing link")
 		}
-		wait(10 * time.Second)
+		wait(10*time.Second + 500*time.Millisecond) // between two attempts
 		if n := memory.opened() - before; n > 20 {
 			t.Errorf("looked %d times in 10 s for one missing link", n)
 		}
