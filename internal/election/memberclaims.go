@@ -12,7 +12,7 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 	for name, o := range l.view.members {
 		lists := o.record.Claims.hasAny(s.parts)
 		suspect := l.view.suspect(o, now)
-		if o.unread && !l.view.void(o) {
+		if o.unread && !l.view.void(o) && !l.keeps(s) {
 			out.veil(name, s, suspect)
 			switch {
 			case suspect:
@@ -41,6 +41,15 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 		}
 	}
 	return out
+}
+
+// keeps reports whether this node holds all parts of s under other names: then nobody else does, whatever can't be read.
+func (l *membersLoop) keeps(s *stake) bool {
+	return s.tenure != held && !slices.ContainsFunc(s.parts, func(id uint64) bool {
+		return !l.written.Claims.has(id) || !slices.ContainsFunc(l.order, func(o *stake) bool {
+			return o != s && o.tenure == held && slices.Contains(o.parts, id)
+		})
+	})
 }
 
 // move makes at most one step of one claim.

@@ -89,11 +89,11 @@ func (c Census) equal(o Census) bool {
 // # What can't be read
 //
 // A live member whose record can't be read, as of a later version or damaged, may list anything, whatever it listed before: while it
-// renews nobody is certain of a claim that was not his. So a node that sees one lists nothing that it does not hold; what it holds
-// it keeps, and hands over as ever, since that is listed in its own record, which the other can read, or not take for void. What
-// nobody lists any more is for the members that can read all: the later version, which reads older records. So claims have a holder
-// while versions are mixed, in both directions, and no claim has two. A damaged record is written again by its owner, which lost its
-// rights by it, within a lease duration; one that nobody renews ends as a dead member does.
+// renews nobody can be certain of a claim that it has not got. So a node that sees one lists nothing but what it holds, under whatever
+// name; that it keeps, and hands over as ever, since it is listed in its own record, which a later version reads. What nobody lists is
+// for the members that can read all. So claims have a holder while versions are mixed, and no claim has two. Under the one lease
+// of [Gated] its holder takes nothing new meanwhile, and nobody else does. A damaged record is written again by its owner, which
+// lost its rights by it, within a lease duration; one that nobody renews ends as a dead member does.
 //
 // The price is that a record which goes on being renewed and can't be read by anybody stops what would be taken, not what is held,
 // until somebody acts: MembersConfig.Trouble tells of it. Who can write Leases can do that by a readable one as well.

@@ -178,7 +178,17 @@ func simulate(t *testing.T, name string, play func(t *testing.T, w *world, rng *
 }
 
 func TestSimulatedMembers(t *testing.T) {
+	simulateMembers(t, func(*rand.Rand) bool { return false })
+}
+
+// TestSimulatedVersions has some of the processes be of a later version, whose records the others can't read.
+func TestSimulatedVersions(t *testing.T) {
+	simulateMembers(t, func(rng *rand.Rand) bool { return rng.IntN(3) == 0 })
+}
+
+func simulateMembers(t *testing.T, newer func(*rand.Rand) bool) {
 	simulate(t, "seed", func(t *testing.T, w *world, rng *rand.Rand) {
+		version := rand.New(rand.NewPCG(0, 3))
 		all := claims(12)
 		f := &fate{w: w, rng: rng, luck: rand.New(rand.NewPCG(rng.Uint64(), 2)), names: []string{"a", "b", "c", "d"}[:2+rng.IntN(3)], alive: map[string]*proc{}}
 		view := func() []election.Claim { // what one node knows of them just now
@@ -204,6 +214,7 @@ func TestSimulatedMembers(t *testing.T) {
 		}
 		f.make = func(name string) *proc {
 			p := memberProc(w, name)
+			p.path.newer = newer(version)
 			p.elector.Set(view())
 			return p
 		}

@@ -136,6 +136,32 @@ func TestUnreadable(t *testing.T) {
 		w.await(3*time.Second, "all with n", func() bool { return w.allWith("n", all) })
 	})
 
+	story(t, "what belongs together changes beside a member of a later version", func(w *world) {
+		one := claims(12)
+		ps := started(w, one, "a", "b")
+		time.Sleep(10 * time.Second)
+		var its []election.Claim
+		for _, c := range one {
+			if w.placed()[c.Name] == "a" {
+				its = append(its, c)
+			}
+		}
+		pair := together(its[0], its[1])
+		newer := newerProc(w, "n", one)
+		time.Sleep(100 * time.Millisecond)
+		for _, set := range [][]election.Claim{{pair}, its[:2]} {
+			for _, p := range append(ps, newer) {
+				p.elector.Set(set)
+			}
+			w.await(2*time.Second, "all held", func() bool { return w.allHeld(set) })
+			time.Sleep(3 * time.Second)
+			w.only(set)
+			if gap := w.longestOf(its[:2]); gap > 0 || !w.allWith("a", set) {
+				w.fail("nobody held for %v, now: %v", gap, w.placed())
+			}
+		}
+	})
+
 	story(t, "nodes change to a later version and back, one after the other", func(w *world) {
 		all := claims(30)
 		w.sole = true
