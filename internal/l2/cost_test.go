@@ -3,6 +3,7 @@ package l2_test
 import (
 	"encoding/binary"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -46,8 +47,8 @@ func TestWhatWasAskedIsForgotten(t *testing.T) {
 func TestAFloodOfInventedStationsDoesNotFillTheMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated()
-		told := 0
-		far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{Heard: func(l2.Heard) { told++ }})
+		var told atomic.Int32
+		far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{Heard: func(l2.Heard) { told.Add(1) }})
 		addr := w.addr("198.18.0.10", 0)
 		set(t, a, addr)
 		w.settle()
@@ -63,8 +64,8 @@ func TestAFloodOfInventedStationsDoesNotFillTheMemory(t *testing.T) {
 			}
 		}
 		w.settle()
-		if n := a.Remembered(); n > 1024 || told != flood {
-			t.Errorf("%d are remembered of %d that were told of %d", n, told, flood)
+		if n := a.Remembered(); n > 1024 || told.Load() != flood {
+			t.Errorf("%d are remembered of %d that were told of %d", n, told.Load(), flood)
 		}
 	})
 }

@@ -23,6 +23,7 @@ type lan struct {
 	near, far string
 	slack     time.Duration // how late anything may be: a kernel's machine may be starved
 	down, up  func()        // of the near end
+	tell      func()        // in memory: that links may have changed
 }
 
 // onBoth runs a behaviour in memory, where time is exact, and on a veth pair of the kernel.
@@ -46,7 +47,7 @@ func real(t *testing.T) lan {
 	netns.IP(t, "link set "+far+" up")
 	netns.IP(t, "link set "+near+" up")
 	return lan{l2.Sockets{}, near, far, 3 * time.Second,
-		func() { netns.IP(t, "link set "+near+" down") }, func() { netns.IP(t, "link set "+near+" up") }}
+		func() { netns.IP(t, "link set "+near+" down") }, func() { netns.IP(t, "link set "+near+" up") }, nil}
 }
 
 // wire is a LAN in memory.
@@ -65,7 +66,7 @@ func simulated() lan {
 		{Name: "near", Index: 1, MAC: l2.MAC{2, 0, 0, 0, 0, 1}, Running: true},
 		{Name: "far", Index: 2, MAC: l2.MAC{2, 0, 0, 0, 0, 2}, Running: true},
 	}}
-	return lan{w, "near", "far", 0, func() { w.run("near", false) }, func() { w.run("near", true) }}
+	return lan{w, "near", "far", 0, func() { w.run("near", false) }, func() { w.run("near", true) }, w.tell}
 }
 
 func (w *wire) run(name string, up bool) {
@@ -76,6 +77,16 @@ func (w *wire) run(name string, up bool) {
 			w.links[i].Running = up
 		}
 	}
+	w.tellLocked()
+}
+
+func (w *wire) tell() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tellLocked()
+}
+
+func (w *wire) tellLocked() {
 	for _, c := range w.watch {
 		c <- struct{}{}
 	}

@@ -74,6 +74,47 @@ func TestSetBeforeRunAndAfterARun(t *testing.T) {
 	})
 }
 
+// A link that gets another index, as one that is replaced by another of its name, or another hardware address is announced on anew,
+// from what it is now. One about which nothing changed is left in peace, as are those beside it.
+func TestLinksThatAreReplaced(t *testing.T) {
+	for name, change := range map[string]func(*l2.Link){
+		"nothing":                  func(*l2.Link) {},
+		"another index":            func(l *l2.Link) { l.Index = 7 },
+		"another hardware address": func(l *l2.Link) { l.MAC[5] = 7 },
+		"down":                     func(l *l2.Link) { l.Running = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := simulated()
+				memory := w.Network.(*wire)
+				far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{Period: time.Hour})
+				addr := w.addr("198.18.0.10", 0)
+				set(t, a, addr)
+				wait(4 * time.Second)
+				before, opened := len(far.about(addr)), memory.opened()
+				memory.mu.Lock()
+				change(&memory.links[0])
+				now := memory.links[0]
+				memory.mu.Unlock()
+				w.tell()
+				wait(500 * time.Millisecond)
+				news, replaced := far.about(addr)[before:], name[:3] == "ano"
+				if announced := len(news) >= 6; announced != replaced || !replaced && len(news) > 0 {
+					t.Errorf("%d frames", len(news))
+				}
+				if again := memory.opened() > opened; again != replaced {
+					t.Errorf("the port was opened again: %v", again)
+				}
+				for _, h := range news {
+					if h.MAC != now.MAC {
+						t.Errorf("announced from %s, and the link has %s", h.MAC, now.MAC)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestLinksThatCannotBeUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated()
