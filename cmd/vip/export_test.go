@@ -10,6 +10,7 @@ import (
 	"daymark/internal/agent"
 	"daymark/internal/datapath"
 	"daymark/internal/election"
+	"daymark/internal/l2"
 )
 
 // Fitness is fitness, with a carrier.
@@ -97,3 +98,20 @@ func (s *Surroundings) SetLinks(links []datapath.Link) { s.setLinks(links) }
 
 // SetDefaults is setDefaults.
 func (s *Surroundings) SetDefaults(defaults []datapath.Default) { s.setDefaults(defaults) }
+
+// LAN is what a node does about what it hears.
+type LAN struct{ n node }
+
+// NewLAN returns that of a node with a control plane and no Services.
+func NewLAN(lan *l2.Announcer, holder *agent.Holder, plane *agent.ControlPlane, log *slog.Logger) *LAN {
+	return &LAN{node{lan: lan, holder: holder, controlPlane: plane, log: log}}
+}
+
+// Heard is heard.
+func (l *LAN) Heard(h l2.Heard) { l.n.heard(h) }
+
+// Dispute is dispute.
+func (l *LAN) Dispute(h l2.Heard, member string) { l.n.dispute(h, member) }
+
+// Listener is what the holder listens with.
+func (l *LAN) Listener() agent.Listener { return lanListener{l.n.lan} }
