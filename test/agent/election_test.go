@@ -27,6 +27,7 @@ func TestElections(t *testing.T) {
 	t.Run("the control plane's lease is where and as it was asked for", e.controlPlaneLease)
 	t.Run("a Service that asks no more is with the lease's holder, and one that asks again where it was", e.changes)
 	t.Run("a node that is not ready lets go, and takes again", e.notReady)
+	t.Run("what is passed to an agent that has just started is held at once, while another is dead", e.justStarted)
 	t.Run("Services of one lease name are together after the end of their node's agent", e.together)
 }
 
@@ -143,6 +144,54 @@ func (e *elected) notReady(t *testing.T) {
 	}
 	e.settle(t)
 	e.smoothly(t, began)
+}
+
+// justStarted has the holder's agent die, the next one start again, and the third node be cordoned a second later: the one that
+// started has not seen for how long the dead one is silent, whose record lists what it is passed.
+func (e *elected) justStarted(t *testing.T) {
+	e.settle(t)
+	e.rest(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	dead := e.holder(t, "kube-system/kube-vip-services")
+	require.NoError(t, e.agents[dead].Kill())
+	e.settle(t, func() string {
+		if slices.Contains(e.where(e.all()), dead) {
+			return "the agent of " + dead + " is dead, and its node has addresses"
+		}
+		return ""
+	})
+	second := e.holder(t, "kube-system/kube-vip-services")
+	i := slices.IndexFunc(e.nodes, func(n *controlplane.Node) bool { return n.Name() != dead && n.Name() != second })
+	third := e.nodes[i]
+	began := time.Now()
+	require.NoError(t, e.agents[second].Stop(ctx))
+	e.agents[second] = e.agent(e.cluster.Node(second), e.env...)
+	pause := time.NewTimer(time.Second)
+	<-pause.C
+	e.cordon(t, third, true)
+	e.settle(t, func() string {
+		if w := e.where(e.all()); len(w) != 1 || w[0] != second {
+			return fmt.Sprintf("%s is cordoned, %s dead, and addresses on %v", third.Name(), dead, w)
+		}
+		return ""
+	})
+	t.Logf("all were on %s, which had started, %v after the end of its predecessor", second, time.Since(began))
+	end := time.Now()
+	for _, addr := range e.all() {
+		if s := e.lan.Observer().Silence(addr, began, end); s.Longest > time.Second {
+			t.Errorf("nobody answered for %s for %v:\n%s", addr, s.Longest, e.lan.Observer().History(addr, began).Turns())
+		}
+	}
+	e.cordon(t, third, false)
+	e.agents[dead] = e.agent(e.cluster.Node(dead), e.env...)
+}
+
+// cordon makes a node unschedulable, or schedulable again.
+func (e *elected) cordon(t *testing.T, n *controlplane.Node, yes bool) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"spec":{"unschedulable":%t}}`, yes)
+	require.Value(e.client.CoreV1().Nodes().Patch(t.Context(), n.Name(), types.MergePatchType, patch, metav1.PatchOptions{}))(t)
 }
 
 // mark makes a node not ready, with the taint that the node lifecycle controller gives it; "" makes it ready.
