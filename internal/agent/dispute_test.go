@@ -22,8 +22,11 @@ func TestDispute(t *testing.T) {
 		return w
 	}
 	ask := func(w *world, node string) (verdicts []election.Verdict) {
-		w.services.Dispute(netipMust(web), node, func(v election.Verdict) { verdicts = append(verdicts, v) })
+		mine := w.services.Dispute(netipMust(web), node, func(v election.Verdict) { verdicts = append(verdicts, v) })
 		w.settle()
+		if mine != (len(verdicts) > 0) {
+			w.t.Errorf("there is a right: %v; verdicts: %v", mine, verdicts)
+		}
 		return verdicts
 	}
 
@@ -92,7 +95,9 @@ func TestDispute(t *testing.T) {
 			t.Error("there is a right to 192.0.2.2")
 		}
 		for range 9 {
-			ask("192.0.2.1", "n2")
+			if !ask("192.0.2.1", "n2") {
+				t.Error("there is a right")
+			}
 			ask("192.0.2.1", "n3")
 			time.Sleep(time.Second)
 		}

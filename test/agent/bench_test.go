@@ -97,6 +97,9 @@ func (f *fleet) rest(services int) (rates []float64) {
 		memory := resident(f.t, f.agents[i].Pid())
 		f.t.Logf("RESULT %d Services at rest, %s: %.2f requests a second, %.2f %% of a core, %.1f MiB resident, %.0f goroutines (%s)",
 			services, n.Name(), rate, cpu, memory, after[i]["go_goroutines"], strings.Join(list, ", "))
+		if rate == 0 {
+			f.t.Errorf("the audit knows nothing of %s, which renews its lease", n.Name())
+		}
 		if rate > 2 {
 			f.t.Errorf("%s asks the API server %.2f times a second, want at most 2", n.Name(), rate)
 		}
