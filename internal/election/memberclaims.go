@@ -30,7 +30,9 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 			if suspect {
 				out.proof = later(out.proof, o.changed.Add(o.duration))
 			}
-			out.contender = out.contender || !suspect && !o.record.Starts && theirs.better(mine)
+			contends := !suspect && !o.record.Starts && theirs.better(mine)
+			out.contender = out.contender || contends
+			out.heir = out.heir || contends && o.proven()
 			out.partial = out.partial || !suspect && s.keptApart(o.record)
 		}
 		if !suspect && o.record.Serves && s.claim.allows(o.node) {
@@ -93,7 +95,7 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 		switch {
 		case dropped, !s.wanted && l.covered(s):
 			s.tenure = removing
-		case see.contender && !(!s.wanted && l.disputed(s)):
+		case (see.heir || see.contender && !stands) && !(!s.wanted && l.disputed(s)):
 			s.tenure, s.until, s.letIn, s.heard = quiet, l.cfg.fence(l.renewed), time.Time{}, false
 		case !stands:
 			l.offer(s, see, due)

@@ -86,6 +86,9 @@ func (c Census) equal(o Census) bool {
 // Nodes may differ in what they know of claims and eligibility. While nobody lists a claim, the second best node lists it
 // after a quarter of a retry period, the third after two of them, and so on.
 //
+// Who comes back lists what suits it best, and is passed that only after it has written once more, which it does when its first write was
+// answered: its API server may have come back with it, and tell it late what others see at once. Who has to go passes to anybody.
+//
 // # What can't be read
 //
 // A live member whose record can't be read, as of a later version or damaged, may list anything, whatever it listed before: while it

@@ -17,6 +17,7 @@ type member struct {
 	version  string // resourceVersion
 	duration time.Duration
 	changed  time.Time // when the newest write was seen
+	back     uint64    // its first write that was seen since it came, or came back
 	released bool      // it left in good order: it has no rights
 	unread   bool      // its newest record is not understood: it may list anything; record is what one before it listed
 	deleted  bool      // its Lease is gone; what it held ends as if it were there
@@ -73,13 +74,17 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 		o.node = was.node
 	}
 	o.id = hash(o.node)
+	o.back = r.Seq
+	if was != nil && !was.released && !v.suspect(was, now) && was.record.Incarnation == r.Incarnation {
+		o.back = was.back
+	}
 	v.members[lease.Name] = o
 	if was != nil {
 		v.touch(was.record.Claims, r.Claims)
 		v.touch(was.record.Offered, r.Offered)
 	}
 	if was == nil || was.released != o.released || was.deleted || was.unread != unread || v.suspect(was, now) || !was.record.same(r) ||
-		was.record.Incarnation != r.Incarnation {
+		was.record.Incarnation != r.Incarnation || was.proven() != o.proven() {
 		v.stirred = true
 	}
 	if was == nil || !maps.Equal(was.record.Ended, r.Ended) {
@@ -139,6 +144,10 @@ func (v *view) forget(name string) {
 func (v *view) suspect(o *member, now time.Time) bool {
 	return o.released || o.deleted || o.ended || !now.Before(o.changed.Add(o.duration))
 }
+
+// proven reports whether o has written again since it came, or came back. It does so once its first write was answered, so what it
+// sees is no older than that: an API server that just came back itself may let others see what o writes long before o sees theirs.
+func (o *member) proven() bool { return o.record.Seq > o.back }
 
 // void reports whether it is certain that every right of o is over; see [Members].
 func (v *view) void(o *member) bool {

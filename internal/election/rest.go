@@ -15,6 +15,7 @@ type standing struct {
 	serves, starts, yields bool
 	weight                 uint32
 	suspect, void, unread  bool
+	proven                 bool
 	stopping, blind        bool // of this node
 	taken                  int  // of the room in its record, while there is too little
 }
@@ -31,7 +32,7 @@ func (v *view) shifted(now time.Time, own standing) bool {
 	for name, o := range v.members {
 		note(name, standing{
 			node: o.node, serves: o.record.Serves, starts: o.record.Starts, yields: o.record.Yields, weight: o.record.Weight,
-			suspect: v.suspect(o, now), void: v.void(o), unread: o.unread,
+			suspect: v.suspect(o, now), void: v.void(o), unread: o.unread, proven: o.proven(),
 		})
 	}
 	for name := range v.standings {

@@ -91,6 +91,7 @@ type survey struct {
 	blocked    bool // somebody else lists it and may hold it
 	kept       bool // and does not offer it
 	contender  bool // a live one of those ranks before this node
+	heir       bool // and would see at once that it was passed the claim
 	veiled     bool // a live one may list it: its record can't be read
 	partial    bool // a live one keeps parts, and does not know that they belong together
 	// proof is set when one of those looks dead: a write of this node that is sent after it and delivered makes it certain.
