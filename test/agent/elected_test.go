@@ -162,7 +162,7 @@ func (e *elected) wrong(t *testing.T) string {
 	return ""
 }
 
-// settle waits until all is as it has to be, and more is.
+// settle waits until more is as it has to be, and after that all is: what is nowhere is not on a node that died either.
 func (e *elected) settle(t *testing.T, more ...func() string) {
 	t.Helper()
 	tick := time.NewTicker(asking)
@@ -172,10 +172,11 @@ func (e *elected) settle(t *testing.T, more ...func() string) {
 		if time.Since(began) > 20*time.Second {
 			t.Fatal(why)
 		}
-		why = e.wrong(t)
+		why = ""
 		for _, wrong := range more {
 			why = cmp.Or(why, wrong())
 		}
+		why = cmp.Or(why, e.wrong(t))
 	}
 }
 
