@@ -276,6 +276,7 @@ func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) error {
 	start := time.Now()
 	results, err := k.requests.change(ops)
+	var made []netip.Addr // anew
 	for i, o := range ops {
 		at := slot{o.index, o.key.Addr}
 		was := len(k.state.addrs[at]) > 0
@@ -289,8 +290,14 @@ func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) e
 			k.log.Info("released", "addr", o.prefix, "link", o.key.Link)
 		default:
 			k.noteWrite(o, at, start, was, repair)
+			if !was && k.state.links[o.index].Carrier {
+				made = append(made, o.key.Addr)
+			}
 		}
 		k.metrics.changes(o).Inc()
+	}
+	if late := awaitUsable(made); late.IsValid() {
+		k.log.Warn("not answered for yet, going on", "addr", late, "after", usableAfter)
 	}
 	return errors.Join(err, k.drainLocked())
 }

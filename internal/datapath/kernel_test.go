@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"daymark/internal/datapath"
 	"daymark/internal/vip"
@@ -98,6 +101,21 @@ func TestSetAddsBeforeItRemoves(t *testing.T) {
 	want := []string{"+198.18.0.2/32", "-198.18.0.1/32", "-fd00::1/128"}
 	if d := cmp.Diff(want, slices.DeleteFunc(recorded(), func(s string) bool { return s == "+fd00::2/128" })); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestWhatIsSetAnswers adds an IPv6 address again and again: the kernel answers before its work queue has added the route to it, and what
+// came in between would be lost.
+func TestWhatIsSetAnswers(t *testing.T) {
+	l := link(t, "v0")
+	k := open(t, datapath.Config{})
+	ip := net.ParseIP("2001:db8::1")
+	for range 300 {
+		set(t, k, addr("2001:db8::1/128", l))
+		if routes := require.Value(netlink.RouteGet(ip))(t); routes[0].Type != unix.RTN_LOCAL {
+			t.Fatalf("there is no route to it yet: %v", routes[0])
+		}
+		set(t, k)
 	}
 }
 
