@@ -76,9 +76,10 @@ func TestServiceOfPolicyLocalFollowsItsEndpoints(t *testing.T) {
 	defer require.Value(b.lan.Observer().Ask(addr, 20*time.Millisecond))(t)()
 	began := time.Now()
 	for range 3 {
-		for _, node := range []string{"n2", "n1"} {
+		for i, node := range []string{"n2", "n1"} {
 			b.endpoints(svc, node)
 			b.held(ctx, "web", node)
+			require.NoError(t, b.nodes[i].WaitNoAddr(ctx, addr)) // else the next hand-over begins before this one is over
 		}
 	}
 	history := b.lan.Observer().History(addr, began)
