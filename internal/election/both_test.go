@@ -30,18 +30,7 @@ func (b both) Run(ctx context.Context, apply election.Apply) error {
 func TestLeaseWithMembers(t *testing.T) {
 	story(t, "a lease is passed to a member that stands for it, and back", func(w *world) {
 		for _, name := range []string{"a", "b", "c"} {
-			w.process(name, func(p *proc) election.Elector {
-				m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "control-plane"})
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				l, err := election.NewLease(election.LeaseConfig{Config: p.config(), Name: leaseName, Peers: m})
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				l.Set([]election.Claim{{Name: "cp"}})
-				return both{l, m}
-			}).start()
+			controlPlane(w, name).start()
 		}
 		time.Sleep(5 * time.Second)
 		first := w.holder("cp")

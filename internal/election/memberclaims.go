@@ -75,9 +75,9 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 	}
 	switch s.tenure {
 	case idle:
-		now := stands && !l.blind && !see.veiled && l.due(s, see, due)
-		s.unfit = now && !l.room.fits(s)
-		if now && !s.unfit {
+		takes := stands && !l.blind && !see.veiled && l.due(s, see, due)
+		s.unfit = takes && !l.room.fits(s)
+		if takes && !s.unfit {
 			s.tenure, s.seq = pending, l.nextSeq
 		}
 	case pending:

@@ -212,7 +212,7 @@ func (l *membersLoop) watchWatch(due *alarm) {
 	if l.doubted != l.blind {
 		l.blind, l.view.stirred = l.doubted, true
 	}
-	if l.doubted && due.reached(l.looked.Add(l.cfg.RenewDeadline)) {
+	if l.doubted && due.reached(later(l.looked, l.view.horizon).Add(l.cfg.RenewDeadline)) { // it may just have begun anew by itself
 		l.looked = due.now
 		signal(l.watch.stale)
 	}

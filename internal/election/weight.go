@@ -59,9 +59,13 @@ func (l *membersLoop) balance(due *alarm) {
 		return
 	}
 	l.weighed = due.now
+	if !l.written.Serves || l.written.Yields || l.stopping {
+		l.lastLoad = load{} // what it has then is no share: the first look after it is compared with nothing
+		return
+	}
 	was, is := l.lastLoad, l.load(due.now)
 	l.lastLoad = is
-	if !is.settled(was) || !l.written.Serves || l.written.Yields || l.stopping {
+	if !is.settled(was) {
 		return
 	}
 	if to := is.reweigh(l.weight); to != l.weight {

@@ -83,3 +83,23 @@ func TestSpreadIsEven(t *testing.T) {
 		}
 	})
 }
+
+// TestReturnKeepsWeight has a node learn nothing for a while, so that it gives away what it has, and come back at every moment between
+// two looks at how even the spread is: that it has nothing then is no reason to want more than it had.
+func TestReturnKeepsWeight(t *testing.T) {
+	story(t, "a node comes back", func(w *world) {
+		all := claims(60)
+		ps := started(w, all, "a", "b", "c")
+		time.Sleep(10 * time.Second)
+		before := w.placed()
+		for range 100 {
+			ps[0].path.stall()
+			time.Sleep(8 * time.Second)
+			ps[0].path.breakWatches()
+			time.Sleep(6*time.Second + 20*time.Millisecond) // the next time at another moment of the two seconds
+			if n, _, _ := moved(before, w.placed()); n > 0 || !w.allHeld(all) {
+				w.fail("%d claims moved", n)
+			}
+		}
+	})
+}
