@@ -126,6 +126,7 @@ func (m *many) awaitAnswers(ctx context.Context, not *controlplane.Node, since t
 // goes plays a fault that takes its addresses from a node, until others have them all.
 func (m *many) goes(t *testing.T, tb *table, fault string, n *controlplane.Node, do func() error, most bounds) {
 	t.Helper()
+	m.rest(t)
 	began := time.Now()
 	m.moving, m.struck = m.heldBy(t, n), n.Name()
 	defer func() { m.struck = "" }()
@@ -234,6 +235,30 @@ func (m *many) count(t *testing.T) map[string]int {
 		}
 	}
 	return count
+}
+
+// rest waits until every address is in exactly one kernel, and has been in the same for a while: a node that is struck in the middle of a
+// hand-over goes on answering for what it passed.
+func (m *many) rest(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last [][]netip.Prefix
+	since := time.Now()
+	for began := since; time.Since(since) < 3*retryPeriod/2; <-tick.C {
+		var now [][]netip.Prefix
+		total := 0
+		for _, n := range m.Nodes() {
+			addrs := slices.DeleteFunc(require.Value(n.Addrs("eth0"))(t), func(p netip.Prefix) bool { return !slices.Contains(m.addrs, p.Addr()) })
+			now, total = append(now, addrs), total+len(addrs)
+		}
+		if total != len(m.addrs) || !slices.EqualFunc(now, last, slices.Equal) {
+			last, since = now, time.Now()
+		}
+		if since.Sub(began) > 20*time.Second {
+			t.Fatalf("addresses move all the time, or are not on one node each: %d of %d now", total, len(m.addrs))
+		}
+	}
 }
 
 // once asserts that every address is in exactly one kernel.
