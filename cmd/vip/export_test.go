@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"daymark/internal/agent"
 	"daymark/internal/datapath"
 	"daymark/internal/election"
@@ -115,3 +117,18 @@ func (l *LAN) Dispute(h l2.Heard, member string) { l.n.dispute(h, member) }
 
 // Listener is what the holder listens with.
 func (l *LAN) Listener() agent.Listener { return lanListener{l.n.lan} }
+
+// Renewal is renewal.
+type Renewal struct{ r *renewal }
+
+// NewRenewal is newRenewal.
+func NewRenewal(config *rest.Config, kubeconfig string, log *slog.Logger) (Renewal, error) {
+	r, err := newRenewal(config, kubeconfig, log)
+	return Renewal{r}, err
+}
+
+// Look is look.
+func (r Renewal) Look() error { return r.r.look() }
+
+// Follows reports whether there is a certificate to follow.
+func (r Renewal) Follows() bool { return r.r != nil }

@@ -144,6 +144,7 @@ func (n *node) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.renew(rc)
 	client, err := kubernetes.NewForConfig(rc)
 	if err != nil {
 		return fmt.Errorf("making the client of the API server: %w", err)
