@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"daymark/annotations"
 )
 
 // strip returns what objects are reduced to before they are kept, so that memory goes with what is needed: a Service costs
@@ -81,7 +83,7 @@ func stripSlice(in *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	return out
 }
 
-// stripNode keeps labels and annotations of this node alone, and of conditions only whether it is ready: a kubelet reports the time of each
+// stripNode keeps labels and annotations of this node, of others only the label of the control plane's addresses, and of conditions only whether it is ready: a kubelet reports the time of each
 // every few minutes.
 func stripNode(in *corev1.Node, own bool) *corev1.Node {
 	out := &corev1.Node{TypeMeta: in.TypeMeta, ObjectMeta: stripMeta(in.ObjectMeta)}
@@ -92,8 +94,10 @@ func stripNode(in *corev1.Node, own bool) *corev1.Node {
 			out.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
 		}
 	}
-	if own {
+	if vips, has := in.Labels[annotations.HasIPLabel]; own {
 		out.Labels, out.Annotations = in.Labels, in.Annotations
+	} else if has {
+		out.Labels = map[string]string{annotations.HasIPLabel: vips}
 	}
 	return out
 }
