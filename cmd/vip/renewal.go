@@ -52,8 +52,11 @@ func newRenewal(config *rest.Config, kubeconfig string, log *slog.Logger) (*rene
 	if err != nil {
 		return nil, err
 	}
-	config.CertFile = fmt.Sprintf("/proc/self/fd/%d", fd)
-	config.KeyFile, config.CertData, config.KeyData = config.CertFile, nil, nil
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if _, err := os.ReadFile(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading a file of memory: %w", err), unix.Close(fd))
+	}
+	config.CertFile, config.KeyFile, config.CertData, config.KeyData = path, path, nil, nil
 	return &renewal{kubeconfig: kubeconfig, log: log, fd: fd}, nil
 }
 
