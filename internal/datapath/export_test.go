@@ -39,6 +39,19 @@ func (k *Kernel) ToldOf(want ...vip.Address) (n int, err error) {
 	return n, err
 }
 
+// BreakRequests makes everything fail that is asked of the kernel, until mend is called.
+func (k *Kernel) BreakRequests() (mend func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	fd := k.requests.fd
+	k.requests.fd = -1
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.requests.fd = fd
+	}
+}
+
 // FollowDefaults is WatchDefaults on a node without links, whose routes are read by read and whose kernel speaks through told.
 func FollowDefaults(ctx context.Context, log *slog.Logger, read func() ([]Default, error), told <-chan struct{}, changed func([]Default)) {
 	k := &Kernel{log: log, routes: read, state: &state{}}

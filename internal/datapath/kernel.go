@@ -158,12 +158,6 @@ func (k *Kernel) Held() []vip.Address {
 	return k.state.held(func(entry) bool { return true })
 }
 
-func (k *Kernel) count() float64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return float64(k.state.count())
-}
-
 // Sweep ends the time of grace for what an earlier run left: permanent addresses that nobody wants are removed, now and from
 // now on. It is to be called once everything that this node should hold has been through [Kernel.Set]. Addresses with a
 // lifetime are left to it: it ends with the lease they were held under, and until then this node may win that back.
@@ -232,6 +226,7 @@ func (k *Kernel) repair() (time.Duration, error) {
 	}
 	if err := k.settleLocked(due); err != nil {
 		k.log.Warn("addresses not restored", "err", err)
+		retry = time.Second
 	}
 	k.dirty = retry > 0
 	for key, at := range k.repairs {
@@ -276,6 +271,10 @@ func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) error {
 	start := time.Now()
 	results, err := k.requests.change(ops)
+	if err != nil { // what became of them isn't known
+		k.wakeLocked()
+		return errors.Join(err, k.loadLocked(false))
+	}
 	var made []netip.Addr // anew
 	for i, o := range ops {
 		at := slot{o.index, o.key.Addr}
@@ -299,7 +298,7 @@ func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) e
 	if late := awaitUsable(made); late.IsValid() {
 		k.log.Warn("not answered for yet, going on", "addr", late, "after", usableAfter)
 	}
-	return errors.Join(err, k.drainLocked())
+	return k.drainLocked()
 }
 
 func (k *Kernel) noteWrite(o op, at slot, start time.Time, was, repair bool) {

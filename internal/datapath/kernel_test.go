@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -223,6 +224,43 @@ func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 	netns.IP(t, "link del a0")
 	link(t, "a0")
 	soon(t, l, "198.18.0.1/32", "fd00::1/128", "fd00::2/128")
+}
+
+// TestWhatTheKernelNeverHeardOfIsAskedForAgain breaks the socket on which changes are asked for.
+func TestWhatTheKernelNeverHeardOfIsAskedForAgain(t *testing.T) {
+	l := link(t, "a0")
+	warned := make(warnings, 100)
+	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	one, two := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l)
+	set(t, k, one)
+	mend := k.BreakRequests()
+	if err := k.Set(t.Context(), []vip.Address{one, two}); err == nil {
+		t.Error("no error")
+	}
+	if d := cmp.Diff([]vip.Address{one}, k.Held(), cmp.Comparer(vip.Address.Equal)); d != "" {
+		t.Error(d)
+	}
+	mend()
+	set(t, k, one, two)
+	expect(t, l, "198.18.0.1/32", "198.18.0.2/32")
+
+	mend = k.BreakRequests()
+	require.Running(t, k.Run)
+	netns.IP(t, "address del 198.18.0.1/32 dev a0")
+	<-warned // that it could not be put back
+	mend()
+	soon(t, l, "198.18.0.1/32", "198.18.0.2/32")
+}
+
+// warnings gets each line of a log.
+type warnings chan string
+
+func (w warnings) Write(line []byte) (int, error) {
+	select {
+	case w <- string(line):
+	default:
+	}
+	return len(line), nil
 }
 
 // TestLostNotificationsAreReadAnew floods the socket of an agent that doesn't read, as a frozen one.

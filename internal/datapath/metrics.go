@@ -37,6 +37,13 @@ func newMetrics(held func() float64) *metrics {
 	}
 }
 
+// count returns how many addresses in the kernel are ours.
+func (k *Kernel) count() float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return float64(k.state.count())
+}
+
 func (m *metrics) changes(o op) prometheus.Counter {
 	if o.remove {
 		return m.removed
