@@ -451,6 +451,26 @@ func TestServices(t *testing.T) {
 		w.expectSaid("web", "192.0.2.10:80 2001:db8::10:80 by n1")
 	})
 
+	story(t, "a Service that goes while it is passed on is let go of at once, and comes back as a new one", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
+		w.elector.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10 passing")
+		w.settle()
+		w.journal.take()
+		svc := w.get("web")
+		svc.DeletionTimestamp = &metav1.Time{Time: time.Now()} // as when its namespace is deleted, and the ccm's finalizer keeps it
+		w.put(svc)
+		w.expect("kernel -192.0.2.10")
+		w.expectClaims("reports")
+		w.elector.grant(t)
+		must(t, w.client.CoreV1().Services("default").Delete(t.Context(), "web", metav1.DeleteOptions{}))
+		w.put(service("web", "192.0.2.10"))
+		w.expectClaims("192.0.2.10 reports")
+		w.elector.grant(t, "192.0.2.10")
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
+	})
+
 	story(t, "an address that comes or goes takes no other with it", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "2001:db8::10"), slice("web", 0, "n1"))

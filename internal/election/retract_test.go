@@ -140,3 +140,44 @@ func TestRetract(t *testing.T) {
 		within(w.t, "the take-over", time.Since(began), 5050*time.Millisecond)
 	})
 }
+
+// TestGoneWhilePassed has all claims end while one node passes its own on.
+func TestGoneWhilePassed(t *testing.T) {
+	for when, after := range map[string]time.Duration{"about to be": 0, "being": 300 * time.Millisecond} {
+		story(t, "a claim that is not in the set any more while it is "+when+" passed on is dropped at once, by both", func(w *world) {
+			all := claims(60)
+			ps := started(w, all, "a", "b", "c")
+			time.Sleep(10 * time.Second)
+			ps[0].elector.Yield()
+			start := time.Now()
+			passes := func() bool {
+				return slices.ContainsFunc(ps[0].held(), func(r election.Right) bool { return r.Passing })
+			}
+			for !passes() && time.Since(start) < time.Second {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(after)
+			if !passes() {
+				w.fail("nothing is passed on")
+			}
+			for _, p := range ps {
+				p.elector.Set(nil)
+			}
+			time.Sleep(5 * time.Millisecond)
+			for _, p := range ps {
+				if held := p.held(); len(held) > 0 {
+					w.fail("%s has %v", p.name, held)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			ps[0].elector.Resume()
+			for _, p := range ps {
+				p.elector.Set(all)
+			}
+			time.Sleep(3 * time.Second)
+			if !w.allHeld(all) {
+				w.fail("not all are held again")
+			}
+		})
+	}
+}
