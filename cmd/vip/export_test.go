@@ -132,3 +132,8 @@ func (r Renewal) Look() error { return r.r.look() }
 
 // Follows reports whether there is a certificate to follow.
 func (r Renewal) Follows() bool { return r.r != nil }
+
+// NewStrictARP returns what looks at links, and tells whether kernels may answer for others.
+func NewStrictARP(link string, sysctl func(string) (string, error), tell func(agent.Event)) func([]datapath.Link) {
+	return (&strictARP{link: link, sysctl: sysctl, tell: tell}).set
+}

@@ -114,6 +114,9 @@ func (n *node) watchLinks(ctx context.Context) error {
 		if n.around != nil {
 			n.around.setLinks(links)
 		}
+		if n.arp != nil {
+			n.arp.set(links)
+		}
 		if n.controlPlane != nil {
 			c.set(links)
 		}

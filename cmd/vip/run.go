@@ -39,6 +39,7 @@ type node struct {
 	table      *route.Table  // nil unless the mode is routing table
 	fitness    fitness
 	around     *surroundings     // nil unless Services are enabled
+	arp        *strictARP        // nil unless they are announced by ARP
 	members    *election.Members // nil without an election
 
 	holder       *agent.Holder
@@ -279,6 +280,9 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
 	})
 	n.watchSurroundings()
+	if n.lan != nil {
+		n.arp = n.newStrictARP(agent.NodeEvents(recorder, n.cfg.Node.Name))
+	}
 	return nil
 }
 
