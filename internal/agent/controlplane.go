@@ -125,7 +125,9 @@ func (c *ControlPlane) apply(ctx context.Context, rights []election.Right, stopp
 	keep := c.kept || c.held && !c.right.Passing // what was passed on is the successor's
 	i := slices.IndexFunc(rights, func(r election.Right) bool { return r.Claim == controlPlaneClaim })
 	if c.held = i >= 0; c.held {
-		c.right = rights[i]
+		if c.right = rights[i]; !c.right.Passing {
+			clear(c.passed) // of a time before
+		}
 	}
 	c.kept = c.cfg.Preserve && !stopping && !c.held && !c.cut && keep
 	c.spoken = true

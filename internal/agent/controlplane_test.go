@@ -94,6 +94,22 @@ func TestControlPlane(t *testing.T) {
 		p.expect("kernel +192.0.2.1", "wire +192.0.2.1", "wire -192.0.2.1", "kernel -192.0.2.1")
 	})
 
+	story(t, "a successor that was heard for one of two addresses is heard for both the next time", func(t *testing.T) {
+		p := newPlane(t, false, func(c *agent.ControlPlaneConfig) {
+			c.Resolver = static{netipMust("192.0.2.1"), netipMust("2001:db8::1")}
+		})
+		for _, heard := range []string{"192.0.2.1", "2001:db8::1"} {
+			p.grant(claim)
+			p.grant("control-plane passing")
+			p.lan.ears[addr(heard).Key()] <- agent.Announced
+			time.Sleep(time.Second)
+			p.grant() // it is over
+		}
+		if len(p.elector.heard) > 0 {
+			t.Error("let go of when one of two was heard")
+		}
+	})
+
 	story(t, "a preserved address goes with the agent", func(t *testing.T) {
 		p := newPlane(t, true)
 		p.grant(claim)

@@ -451,6 +451,24 @@ func TestServices(t *testing.T) {
 		w.expectSaid("web", "192.0.2.10:80 2001:db8::10:80 by n1")
 	})
 
+	story(t, "a successor that was heard for one of two addresses is heard for both the next time", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.put(service("web", "192.0.2.10,2001:db8::10"), slice("web", 0, "n1"))
+		const claim = "192.0.2.10,2001:db8::10"
+		for _, heard := range []string{"192.0.2.10", "2001:db8::10"} {
+			w.elector.grant(t, claim)
+			w.settle()
+			w.elector.grant(t, claim+" passing")
+			w.settle()
+			w.lan.ears[addr(heard).Key()] <- agent.Announced
+			w.settle()
+			w.elector.grant(t) // the second is over
+		}
+		if len(w.elector.heard) > 0 {
+			t.Error("let go of when one of two was heard")
+		}
+	})
+
 	story(t, "a Service that goes while it is passed on is let go of at once, and comes back as a new one", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
