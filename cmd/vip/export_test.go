@@ -109,6 +109,9 @@ func NewLAN(lan *l2.Announcer, holder *agent.Holder, plane *agent.ControlPlane, 
 	return &LAN{node{lan: lan, holder: holder, controlPlane: plane, log: log}}
 }
 
+// Station has the node know the members by their hardware addresses.
+func (l *LAN) Station(station func(mac string) string) { l.n.station = station }
+
 // Heard is heard.
 func (l *LAN) Heard(h l2.Heard) { l.n.heard(h) }
 

@@ -16,6 +16,8 @@ func (n *node) heard(h l2.Heard) {
 	switch {
 	case h.Kind != l2.Claim:
 		return
+	case h.Late && h.Since.IsZero() && n.member(h.MAC) != "":
+		return // the successor, to whom the address was passed on a moment after it was probed for
 	case h.Late:
 		n.holder.Contest(h.Key, &l2.Conflict{Heard: h})
 		return
@@ -60,10 +62,10 @@ func (n *node) dispute(h l2.Heard, member string) {
 
 // member returns the node of the agents' that has a hardware address, "" for a stranger.
 func (n *node) member(mac l2.MAC) string {
-	if n.members == nil {
+	if n.station == nil {
 		return ""
 	}
-	return n.members.Station(mac.String())
+	return n.station(mac.String())
 }
 
 // stations returns the hardware addresses that this node announces from: of the links that it was given, and of all others

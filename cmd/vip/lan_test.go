@@ -83,6 +83,7 @@ type judge struct {
 	right   election.Right
 	verdict election.Verdict
 	asked   int
+	apply   election.Apply
 }
 
 func (j *judge) Set([]election.Claim) {}
@@ -94,6 +95,7 @@ func (j *judge) Verify(_ string, settled func(election.Verdict)) {
 	settled(j.verdict)
 }
 func (j *judge) Run(ctx context.Context, apply election.Apply) error {
+	j.apply = apply
 	err := apply(ctx, []election.Right{j.right})
 	<-ctx.Done()
 	return err
@@ -185,6 +187,20 @@ func TestLAN(t *testing.T) {
 			h.says(l2.Claim)
 			h.expect(t, h.sent.Load(), 0, "control plane: 192.0.2.1: 192.0.2.1 on eth0 is used by 02:00:00:00:00:aa")
 			if s := h.holder.States(); len(s) != 1 || s[0].Phase != agent.Conflict {
+				t.Errorf("it is %+v", s)
+			}
+		},
+		"a successor that comes a moment after the probe was not there before": func(t *testing.T) {
+			h := hear(t, election.Right{Claim: "control-plane"})
+			h.Station(func(mac string) string { return map[string]string{other.String(): "n2"}[mac] })
+			time.Sleep(50 * time.Millisecond)
+			synctest.Wait()
+			if err := h.judge.apply(t.Context(), []election.Right{{Claim: "control-plane", Passing: true}}); err != nil {
+				t.Error(err)
+			}
+			h.says(l2.Claim)
+			h.expect(t, h.sent.Load(), 0)
+			if s := h.holder.States(); len(s) != 1 || s[0].Phase != agent.Quiet {
 				t.Errorf("it is %+v", s)
 			}
 		},

@@ -42,6 +42,8 @@ type node struct {
 	arp        *strictARP        // nil unless they are announced by ARP
 	members    *election.Members // nil without an election
 
+	station func(mac string) string // the member that has a hardware address, "" for a stranger; nil without an election
+
 	holder       *agent.Holder
 	controlPlane *agent.ControlPlane // nil unless enabled
 	plane        *election.Healthy   // its elector
