@@ -35,13 +35,7 @@ func (c *censuses) take() []string {
 func TestCensus(t *testing.T) {
 	story(t, "a member is told who lives and who is gone for certain, once for each change", func(w *world) {
 		told := &censuses{}
-		a := w.process("a", func(p *proc) election.Elector {
-			m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services", Changed: told.note})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return m
-		})
+		a := memberProc(w, "a", func(c *election.MembersConfig) { c.Changed = told.note })
 		expect := func(want ...string) {
 			w.t.Helper()
 			if d := cmp.Diff(want, told.take()); d != "" {
@@ -89,13 +83,7 @@ func TestCensus(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			told := &censuses{}
-			a := w.process("a", func(p *proc) election.Elector {
-				m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services", Changed: told.note})
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				return m
-			})
+			a := memberProc(w, "a", func(c *election.MembersConfig) { c.Changed = told.note })
 			a.elector.Set(claims(10))
 			a.start()
 			time.Sleep(4 * time.Second)

@@ -32,9 +32,9 @@ type api struct {
 	oldest   int           // watches from before this version are answered with 410
 	grown    chan struct{} // closed and replaced when history grows
 	requests map[string]int
-	longest  int            // bytes of a Lease's annotations, if not zero
-	conflict int            // updates that were refused as conflicts
-	late     sync.WaitGroup // requests that arrive after they were given up
+	conflict int                                          // updates that were refused as conflicts
+	admit    func(old, lease *coordinationv1.Lease) error // nil admits every write; old is nil where one is created
+	late     sync.WaitGroup                               // requests that arrive after they were given up
 }
 
 type change struct {
@@ -80,7 +80,7 @@ func (a *api) create(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	if lease.ResourceVersion != "" {
 		return nil, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
 	}
-	if err := a.tooLong(lease.Annotations); err != nil {
+	if err := a.judge(nil, lease); err != nil {
 		return nil, err
 	}
 	return a.record(watch.Added, lease), nil
@@ -98,10 +98,24 @@ func (a *api) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 		a.conflict++
 		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
 	}
-	if err := a.tooLong(lease.Annotations); err != nil {
+	if err := a.judge(old, lease); err != nil {
 		return nil, err
 	}
 	return a.record(watch.Modified, lease), nil
+}
+
+// judge is validation and admission.
+func (a *api) judge(old, lease *coordinationv1.Lease) error {
+	if a.admit == nil {
+		return nil
+	}
+	return a.admit(old, lease)
+}
+
+func (a *api) setAdmit(admit func(old, lease *coordinationv1.Lease) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.admit = admit
 }
 
 func (a *api) get(namespace, name string) (*coordinationv1.Lease, error) {

@@ -3,6 +3,7 @@ package election_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +52,16 @@ func (w *world) leaseHolder() string {
 	return *lease.Spec.HolderIdentity
 }
 
+// leads returns the one of ps that has the lease.
+func (w *world) leads(ps []*proc) *proc {
+	w.t.Helper()
+	i := slices.IndexFunc(ps, func(p *proc) bool { return p.name == w.leaseHolder() })
+	if i < 0 {
+		w.fail("nobody has the lease")
+	}
+	return ps[i]
+}
+
 // allWith reports whether node, and nobody else, holds every one of claims.
 func (w *world) allWith(node string, claims []election.Claim) bool {
 	placed := w.placed()
@@ -79,19 +90,9 @@ func gatedWorld(w *world, claims []election.Claim) []*proc {
 
 func TestGated(t *testing.T) {
 	all := claims(12)
-	holder := func(w *world, ps []*proc) *proc {
-		for _, p := range ps {
-			if p.name == w.leaseHolder() {
-				return p
-			}
-		}
-		w.fail("nobody has the lease")
-		return nil
-	}
-
 	story(t, "what is leased is with the lease's holder, the rest is spread", func(w *world) {
 		ps := gatedWorld(w, append(leased(all[:6]), all[6:]...))
-		h := holder(w, ps)
+		h := w.leads(ps)
 		if !w.allWith(h.name, all[:6]) || w.allWith(h.name, all[6:]) {
 			w.fail("%s has the lease: %v", h.name, w.placed())
 		}
@@ -99,7 +100,7 @@ func TestGated(t *testing.T) {
 
 	story(t, "the holder is stopped: everything is passed on", func(w *world) {
 		ps := gatedWorld(w, leased(all))
-		h := holder(w, ps)
+		h := w.leads(ps)
 		h.shutdown()
 		if took := w.await(time.Second, "all with the successor", func() bool { return w.allWith(w.leaseHolder(), all) }); took > 0 {
 			w.t.Logf("with the successor %v after the end of the predecessor", took)
@@ -111,7 +112,7 @@ func TestGated(t *testing.T) {
 
 	story(t, "the lease yields while all that it is for does", func(w *world) {
 		ps := gatedWorld(w, leased(all))
-		h := holder(w, ps)
+		h := w.leads(ps)
 		mine := leased(all)
 		for i := range mine[1:] {
 			mine[i].Yields = true
@@ -126,7 +127,7 @@ func TestGated(t *testing.T) {
 		w.await(time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
 		h.elector.Yield()
 		h.elector.Resume() // and yields still
-		second := holder(w, ps)
+		second := w.leads(ps)
 		second.shutdown()
 		w.await(time.Second, "all with the third", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
 		if gap := w.longestOf(all); gap > 0 {
@@ -136,7 +137,7 @@ func TestGated(t *testing.T) {
 
 	story(t, "the holder yields, and resumes", func(w *world) {
 		ps := gatedWorld(w, leased(all))
-		h := holder(w, ps)
+		h := w.leads(ps)
 		h.elector.Yield()
 		w.await(time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
 		h.elector.Resume()
@@ -148,7 +149,7 @@ func TestGated(t *testing.T) {
 
 	story(t, "the holder dies", func(w *world) {
 		ps := gatedWorld(w, leased(all))
-		h := holder(w, ps)
+		h := w.leads(ps)
 		h.kill()
 		took := w.await(7*time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
 		within(w.t, "fail-over", took, 6*time.Second)
@@ -156,7 +157,7 @@ func TestGated(t *testing.T) {
 
 	story(t, "an agent that is replaced keeps what it has", func(w *world) {
 		ps := gatedWorld(w, append(leased(all[:6]), all[6:]...))
-		h := holder(w, ps)
+		h := w.leads(ps)
 		h.kill()
 		next := gatedProc(w, h.name)
 		next.start()

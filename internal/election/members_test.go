@@ -10,9 +10,14 @@ import (
 	"daymark/internal/election"
 )
 
-func memberProc(w *world, name string) *proc {
+// memberProc adds a process that is a member, made from a configuration with these changes.
+func memberProc(w *world, name string, changes ...func(*election.MembersConfig)) *proc {
 	return w.process(name, func(p *proc) election.Elector {
-		m, err := election.NewMembers(election.MembersConfig{Config: p.config(), Group: "services"})
+		cfg := election.MembersConfig{Config: p.config(), Group: "services"}
+		for _, change := range changes {
+			change(&cfg)
+		}
+		m, err := election.NewMembers(cfg)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -64,6 +69,12 @@ func (w *world) allHeld(claims []election.Claim) bool {
 		}
 	}
 	return true
+}
+
+// allWithout reports whether each of claims is held, and none of them by node.
+func (w *world) allWithout(node string, claims []election.Claim) bool {
+	placed := w.placed()
+	return w.allHeld(claims) && !slices.ContainsFunc(claims, func(c election.Claim) bool { return placed[c.Name] == node })
 }
 
 // placed returns who holds what.
@@ -308,16 +319,7 @@ func TestMembers(t *testing.T) {
 		time.Sleep(10*time.Second + 800*time.Millisecond)
 		before := w.placed()
 		ps[2].kill()
-		took := w.await(10*time.Second, "all held by others", func() bool {
-			after := w.placed()
-			return len(after) == len(all) && !slices.Contains(slices.Collect(func(yield func(string) bool) {
-				for _, n := range after {
-					if !yield(n) {
-						return
-					}
-				}
-			}), "c")
-		})
+		took := w.await(10*time.Second, "all held by others", func() bool { return w.allWithout("c", all) })
 		within(w.t, "the take-over", took, 5200*time.Millisecond)
 		if _, from, _ := moved(before, w.placed()); len(from) != 1 {
 			w.t.Errorf("claims moved from %v, want only from c", from)
@@ -488,7 +490,7 @@ func TestMembers(t *testing.T) {
 		}
 		ps[0].kill()
 		w.api.delete("kube-system", "kube-vip-member-services-a")
-		took := w.await(10*time.Second, "others hold all", func() bool { return len(ps[1].held())+len(ps[2].held()) == len(all) })
+		took := w.await(10*time.Second, "others hold all", func() bool { return w.allWithout("a", all) })
 		within(w.t, "the take-over", took, 5200*time.Millisecond)
 	})
 

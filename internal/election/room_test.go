@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"daymark/internal/election"
@@ -14,37 +15,27 @@ import (
 
 // sized returns a member whose record has room for most parts.
 func sized(w *world, name string, most int, told *[]string, reg prometheus.Registerer) *proc {
-	return w.process(name, func(p *proc) election.Elector {
-		c := p.config()
+	return memberProc(w, name, func(c *election.MembersConfig) {
 		c.SetMostParts(most)
+		c.Trouble = func(text string) { *told = append(*told, text) }
 		if reg != nil {
 			c.Metrics = election.NewMetrics(reg)
 		}
-		m, err := election.NewMembers(election.MembersConfig{Config: c, Group: "services", Trouble: func(text string) { *told = append(*told, text) }})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return m
 	})
 }
 
 // limit makes the API server refuse Leases whose annotations are longer.
 func (a *api) limit(bytes int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.longest = bytes
-}
-
-// tooLong is what it says of one.
-func (a *api) tooLong(annotations map[string]string) error {
-	n := 0
-	for k, v := range annotations {
-		n += len(k) + len(v)
-	}
-	if a.longest == 0 || n <= a.longest {
-		return nil
-	}
-	return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("annotations of %d bytes, %d are allowed", n, a.longest))
+	a.setAdmit(func(_, lease *coordinationv1.Lease) error {
+		n := 0
+		for k, v := range lease.Annotations {
+			n += len(k) + len(v)
+		}
+		if n <= bytes {
+			return nil
+		}
+		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("annotations of %d bytes, %d are allowed", n, bytes))
+	})
 }
 
 func TestRoom(t *testing.T) {

@@ -101,7 +101,7 @@ func TestUnreadable(t *testing.T) {
 		ps := started(w, all, "a", "b")
 		time.Sleep(10 * time.Second)
 		newer.kill()
-		took := w.await(10*time.Second, "all held by others", func() bool { return len(ps[0].held())+len(ps[1].held()) == len(all) })
+		took := w.await(10*time.Second, "all held by others", func() bool { return w.allWithout("n", all) })
 		within(w.t, "the take-over", took, 6*time.Second)
 		for _, p := range ps {
 			for _, r := range p.held() {
@@ -131,7 +131,7 @@ func TestUnreadable(t *testing.T) {
 			w.fail("nobody held for %v", gap)
 		}
 		ps[0].kill()
-		w.await(8*time.Second, "all held by others", func() bool { return w.allHeld(all) && len(w.placed()) == len(all) && !has(w.placed(), "a") })
+		w.await(8*time.Second, "all held by others", func() bool { return w.allWithout("a", all) })
 		ps[1].shutdown() // hands over
 		w.await(3*time.Second, "all with n", func() bool { return w.allWith("n", all) })
 	})
@@ -218,7 +218,7 @@ func TestUnreadable(t *testing.T) {
 		}
 		ps[0].kill()
 		w.api.edit("kube-system", "kube-vip-member-services-a", func(o *coordinationv1.Lease) { o.Annotations[recordKey] = "x" })
-		took := w.await(10*time.Second, "all held by others", func() bool { return len(ps[1].held())+len(ps[2].held()) == len(all) })
+		took := w.await(10*time.Second, "all held by others", func() bool { return w.allWithout("a", all) })
 		within(w.t, "the take-over", took, 6*time.Second)
 	})
 
@@ -241,14 +241,8 @@ func TestUnreadable(t *testing.T) {
 		logged := &lines{}
 		reg := prometheus.NewRegistry()
 		var told []string
-		a := w.process("a", func(p *proc) election.Elector {
-			c := p.config()
-			c.Log, c.Metrics = slog.New(logged), election.NewMetrics(reg)
-			m, err := election.NewMembers(election.MembersConfig{Config: c, Group: "services", Trouble: func(text string) { told = append(told, text) }})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return m
+		a := memberProc(w, "a", func(c *election.MembersConfig) {
+			c.Log, c.Metrics, c.Trouble = slog.New(logged), election.NewMetrics(reg), func(text string) { told = append(told, text) }
 		})
 		all := claims(6)
 		a.elector.Set(all[:3])
@@ -278,15 +272,6 @@ func TestUnreadable(t *testing.T) {
 			w.t.Errorf("the metric says %v", n)
 		}
 	})
-}
-
-func has(placed map[string]string, node string) bool {
-	for _, n := range placed {
-		if n == node {
-			return true
-		}
-	}
-	return false
 }
 
 // lines counts what is logged.
