@@ -1,8 +1,11 @@
 package election
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // SetGate makes gate be called whenever an elector made from c goes on: a test freezes the process there.
@@ -52,3 +55,14 @@ func Mix(node, claim string) uint64 { return mix(hash(node), hash(claim)) }
 
 // Score is the score of node for claim under a weight.
 func Score(node, claim string, weight uint32) float64 { return score(hash(node), hash(claim), weight) }
+
+// Undelivered sends n writes, one a second from began on, of which delivered is delivered, and returns which of them are remembered, and when
+// the first of those was sent.
+func Undelivered(n, delivered uint64, began time.Time) (seqs []uint64, first time.Time) {
+	u := undelivered{}
+	for seq := range n {
+		u.add(seq+1, began.Add(time.Duration(seq+1)*time.Second))
+	}
+	u.delivered(delivered)
+	return slices.Sorted(maps.Keys(u)), u.first()
+}

@@ -179,6 +179,13 @@ func (a *api) conflicts() int {
 	return a.conflict
 }
 
+// requested returns how many requests of a kind came.
+func (a *api) requested(kind string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests[kind]
+}
+
 func (a *api) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

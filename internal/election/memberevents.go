@@ -1,7 +1,6 @@
 package election
 
 import (
-	"maps"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -28,6 +27,9 @@ func (l *membersLoop) answered(a answer, now time.Time) {
 		l.observe(nil, a.sent, now)
 	default:
 		l.unsure = true
+		if a.kind != "read" && refused(a.err) {
+			delete(l.sent, a.seq)
+		}
 		if contradicted(a.err) {
 			l.needRead, l.retryAt = true, l.backoff.conflict(now, l.end())
 			signal(l.watch.stale)
@@ -117,5 +119,5 @@ func (l *membersLoop) deliver(lease *coordinationv1.Lease, now time.Time) {
 	l.delivered = r.Seq
 	l.view.horizon = later(l.view.horizon, sent)
 	l.acknowledge(r.Seq, sent, now)
-	maps.DeleteFunc(l.sent, func(seq uint64, _ time.Time) bool { return seq <= r.Seq })
+	l.sent.delivered(r.Seq)
 }

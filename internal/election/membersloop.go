@@ -41,7 +41,7 @@ type membersLoop struct {
 	backoff  backoff
 	retryAt  time.Time // no request before
 	nextSeq  uint64
-	sent     map[uint64]time.Time // when the writes that were not delivered yet were sent
+	sent     undelivered
 	lastSent time.Time
 	ownStamp stamp
 	next     record // to be written, if composed
@@ -96,7 +96,7 @@ func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop 
 		room:    room{most: m.cfg.mostParts()},
 		nextSeq: 1,
 		weight:  evenWeight,
-		sent:    map[uint64]time.Time{},
+		sent:    undelivered{},
 		stakes:  map[string]*stake{},
 	}
 }
@@ -204,10 +204,7 @@ func (l *membersLoop) watchWatch(due *alarm) {
 	if !l.joined {
 		return
 	}
-	var first time.Time
-	for _, at := range l.sent {
-		first = earlier(first, at)
-	}
+	first := l.sent.first()
 	l.doubted = l.doubted || !first.IsZero() && due.reached(later(first, l.view.horizon).Add(l.cfg.RenewDeadline))
 	if l.doubted != l.blind {
 		l.blind, l.view.stirred = l.doubted, true

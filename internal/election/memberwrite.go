@@ -112,7 +112,7 @@ func (l *membersLoop) write(due *alarm) {
 	}
 	l.view.stirred = l.view.stirred || l.news // others rank this node by it, and so does it itself
 	l.put("write", next, l.cfg.Identity)
-	l.sent[next.Seq] = l.lastSent
+	l.sent.add(next.Seq, l.lastSent)
 	l.nextSeq++
 }
 

@@ -2,6 +2,8 @@ package election
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -49,6 +51,17 @@ func (r *requests) send(kind string, seq uint64, do func(context.Context) (*coor
 // contradicted reports whether err says that the object is not what the request took it for, so that it must be read.
 func contradicted(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+}
+
+// refused reports whether err is an answer that says that the request was not done, and will not be. What has no answer may be done yet,
+// and what a server says that failed (5xx) may have been.
+func refused(err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) {
+		return false
+	}
+	code := answer.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout
 }
 
 // version returns a resourceVersion as a number. Versions of one kind of object are comparable since Kubernetes 1.35
