@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/record"
 
@@ -78,6 +80,13 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter, recorder r
 		})
 	}
 	return e, nil
+}
+
+// registered takes in the UID of this node's Node: its member Lease is to go with that.
+func (n *node) registered(uid types.UID) {
+	if n.members != nil {
+		n.members.SetOwner(metav1.OwnerReference{APIVersion: corev1.SchemeGroupVersion.String(), Kind: "Node", Name: n.cfg.Node.Name, UID: uid})
+	}
 }
 
 // electsControlPlane reports whether one node at a time holds the control plane's address.

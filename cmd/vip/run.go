@@ -250,7 +250,7 @@ func (n *node) wireControlPlane(elect *electors, client kubernetes.Interface, re
 	})
 	watch := agent.NodeWatch{Client: client, Node: n.cfg.Node.Name, Labels: n.labels}
 	if n.electsControlPlane() {
-		watch.Leaving = n.leaving
+		watch.Leaving, watch.Registered = n.leaving, n.registered
 	}
 	if !n.cfg.Services.Enabled && (watch.Leaving != nil || watch.Labels != nil) {
 		n.add(watch.Run)
@@ -279,7 +279,7 @@ func (n *node) wireServices(elect *electors, client kubernetes.Interface, record
 		},
 		Elector: elector, Reserved: n.promised(),
 		Preserve: n.cfg.Election.PreserveAddress, GiveUpAfter: n.cfg.Election.GiveUpAfter, Detached: n.detachesServices(), StayAtStop: !n.electsServices(),
-		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Logger: n.log,
+		Drain: n.cfg.BGP.Speaker.Drain, Reporter: n.reporter, Labels: n.labels, Metrics: n.counts, Leaving: n.leaving, Registered: n.registered, Logger: n.log,
 	})
 	n.watchSurroundings()
 	if n.lan != nil {

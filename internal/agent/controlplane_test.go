@@ -3,13 +3,16 @@ package agent_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"daymark/internal/agent"
@@ -200,4 +203,36 @@ func TestNodeWatch(t *testing.T) {
 			t.Error(d)
 		}
 	})
+
+	story(t, "the UID of the Node is told when that is made, also anew, and not while it is gone", func(t *testing.T) {
+		client := fake.NewClientset()
+		var uids []types.UID
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			w := agent.NodeWatch{Client: client, Node: "n1", Registered: func(uid types.UID) { uids = append(uids, uid) }}
+			done <- w.Run(ctx)
+		}()
+		synctest.Wait()
+		reregister(t, client, "u1")
+		reregister(t, client, "u2")
+		cancel()
+		must(t, <-done)
+		if d := cmp.Diff([]types.UID{"u1", "u2"}, slices.Compact(uids)); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// reregister makes the Node n1 anew, with this UID.
+func reregister(t *testing.T, client *fake.Clientset, uid types.UID) {
+	t.Helper()
+	nodes := client.CoreV1().Nodes()
+	if err := nodes.Delete(t.Context(), "n1", metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		must(t, err)
+	}
+	synctest.Wait()
+	_, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: uid}}, metav1.CreateOptions{})
+	must(t, err)
+	synctest.Wait()
 }

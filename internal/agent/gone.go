@@ -24,7 +24,7 @@ func (s *Services) noteHosts(n news, names map[Name]struct{}) {
 	}
 	for _, name := range s.objects.names() {
 		if svc := s.objects.service(name); svc != nil {
-			if host := vipHost(svc); host == s.cfg.Node || s.gone[host] {
+			if host := vipHost(svc); host == s.cfg.Node || s.isGone(host) {
 				names[name] = struct{}{}
 			}
 		}
@@ -33,18 +33,22 @@ func (s *Services) noteHosts(n news, names map[Name]struct{}) {
 
 // noteGone takes in who is gone, if it is this node that tidies up.
 func (s *Services) noteGone(c election.Census) {
-	s.gone = make(map[string]bool, len(c.Gone))
+	s.gone, s.live = make(map[string]bool, len(c.Gone)), nil
 	if !slices.ContainsFunc(c.Live, func(node string) bool { return node < s.cfg.Node }) {
 		for _, node := range c.Gone {
 			s.gone[node] = true
 		}
+		s.live = append(slices.Clone(c.Live), s.cfg.Node)
 	}
 	if s.cfg.Labels == nil {
 		return
 	}
-	// A Lease outlives its Node by years.
-	s.cfg.Labels.SetGone(slices.DeleteFunc(slices.Sorted(maps.Keys(s.gone)), func(node string) bool {
-		_, there, err := s.objects.nodes.GetStore().GetByKey(node)
-		return err != nil || !there
-	}))
+	// A Lease may outlive its Node by years.
+	s.cfg.Labels.SetGone(slices.DeleteFunc(slices.Sorted(maps.Keys(s.gone)), func(node string) bool { return !s.objects.registered(node) }))
+}
+
+// isGone reports whether the agent of a node is gone, and it is for this one to tidy up after it. Its Lease may have gone with its Node
+// before it was certain that its rights were over.
+func (s *Services) isGone(node string) bool {
+	return s.gone[node] || node != "" && s.live != nil && !slices.Contains(s.live, node) && !s.objects.registered(node)
 }

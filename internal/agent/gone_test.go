@@ -161,6 +161,31 @@ func TestStaleHost(t *testing.T) {
 		}
 	})
 
+	story(t, "the name of a node is taken back whose Lease went with its Node, and that of a live one is not", func(t *testing.T) {
+		w := newWorld(t, nil)
+		register := func(name string) {
+			_, err := w.client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+			must(t, err)
+		}
+		for _, name := range []string{"n2", "n3"} {
+			register(name)
+		}
+		w.put(service("of-n2", "192.0.2.10", named("n2")), slice("of-n2", 0, "n1"))
+		w.put(service("of-n3", "192.0.2.11", named("n3")), slice("of-n3", 0, "n1"))
+		w.elector.grant(t)
+		w.services.SetMembers(election.Census{Live: []string{"n2", "n3"}})
+		w.services.SetMembers(election.Census{Live: []string{"n3"}}) // n2 has gone, but not for certain
+		if host := w.hostOf("of-n2"); host != "n2" {
+			t.Errorf("held by %q", host)
+		}
+		for _, name := range []string{"n2", "n3"} {
+			must(t, w.client.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}))
+		}
+		if dead, live := w.hostOf("of-n2"), w.hostOf("of-n3"); dead != "" || live != "n3" {
+			t.Errorf("held by %q and %q", dead, live)
+		}
+	})
+
 	story(t, "the labels of a node whose agent is gone go, by its survivor's one request; those of a live one stay", func(t *testing.T) {
 		w := newWorld(t, func(c *agent.ServicesConfig) {
 			c.Labels = agent.NewLabels(agent.LabelsConfig{Node: "n1", Client: c.Client, Services: true, Logger: c.Logger})

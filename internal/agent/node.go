@@ -24,6 +24,8 @@ type NodeWatch struct {
 	// none any more. May be nil.
 	Leaving func(reason string)
 	Labels  *Labels // may be nil
+	// Registered is called with the UID of the Node whenever that was read or has changed. May be nil.
+	Registered func(types.UID)
 }
 
 // Run follows the Node until ctx ends. Without an API server, or without the object, it waits.
@@ -39,6 +41,9 @@ func (w NodeWatch) Run(ctx context.Context) error {
 		own, _ := obj.(*corev1.Node)
 		if w.Labels != nil {
 			w.Labels.Observe(own)
+		}
+		if own != nil && w.Registered != nil {
+			w.Registered(own.UID)
 		}
 		if reason := Leaving(own); reason != last && w.Leaving != nil {
 			last = reason

@@ -70,6 +70,7 @@ func (o *objects) run(ctx context.Context, log *slog.Logger) error {
 			o.inbox.facts()
 		}
 	}
+	nodes.DeleteFunc = func(any) { o.inbox.facts(); o.inbox.hosts() }
 	for informer, events := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
 		o.services: handler(func(obj any) { o.inbox.name(nameOf(obj)) }),
 		o.slices: handler(func(obj any) {
@@ -195,6 +196,12 @@ func (o *objects) names() []Name {
 		out = append(out, nameOf(obj))
 	}
 	return out
+}
+
+// registered reports whether there is a Node of that name.
+func (o *objects) registered(node string) bool {
+	_, there, err := o.nodes.GetStore().GetByKey(node)
+	return err == nil && there
 }
 
 // own returns this node's object, or nil.

@@ -46,7 +46,7 @@ func (s *Services) report(name Name) {
 	r, held := s.reportOf(name, svc)
 	// What is not wished for here may be another agent's on this node, such as one for another class.
 	_, wished := s.groups.wishes[name]
-	if host := vipHost(svc); wished && !r.Holds && (host == s.cfg.Node && s.spoken || s.gone[host]) {
+	if host := vipHost(svc); wished && !r.Holds && (host == s.cfg.Node && s.spoken || s.isGone(host)) {
 		r.Stale = host
 	}
 	s.label(name, held)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"golang.org/x/sync/errgroup"
@@ -56,7 +57,9 @@ type ServicesConfig struct {
 	// Leaving is called when this node should hand over what it holds, with the reason, and with "" when it needn't any
 	// more. May be nil.
 	Leaving func(reason string)
-	Logger  *slog.Logger
+	// Registered is called with the UID of this node's Node when that was read, and when it may have changed. May be nil.
+	Registered func(types.UID)
+	Logger     *slog.Logger
 }
 
 // Services holds the addresses of Services of type LoadBalancer: it follows the objects, stands for their claims and tells
@@ -79,6 +82,7 @@ type Services struct {
 	passed   map[vip.Key]bool       // addresses whose successor was heard
 	spoken   bool                   // Apply was called
 	gone     map[string]bool        // nodes whose agents are gone, if it is for this one to tidy up after them
+	live     []string               // those whose agents live, in that case
 	list     []election.Right       // as given, sorted by claim
 	rights   map[string]election.Right
 	former   map[string]*Group // what the rights are for, also where the claim has another name by now
@@ -150,6 +154,9 @@ func (s *Services) handle(n news) {
 		for name := range s.groups.wishes {
 			names[name] = struct{}{}
 		}
+	}
+	if own := s.objects.own(); n.facts && own != nil && s.cfg.Registered != nil {
+		s.cfg.Registered(own.UID)
 	}
 	changed := n.facts && s.refreshLeaving() || n.all
 	for name := range names {

@@ -16,6 +16,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
 
@@ -618,6 +619,18 @@ func TestServices(t *testing.T) {
 			w.settle()
 		}
 		if d := cmp.Diff([]string{"cordoned", ""}, said); d != "" {
+			t.Error(d)
+		}
+	})
+
+	story(t, "the UID of its Node is told, also when that is made anew", func(t *testing.T) {
+		var uids []types.UID
+		w := newWorld(t, func(c *agent.ServicesConfig) { c.Registered = func(uid types.UID) { uids = append(uids, uid) } })
+		for _, uid := range []types.UID{"u1", "u2"} {
+			reregister(t, w.client, uid)
+			w.settle()
+		}
+		if d := cmp.Diff([]types.UID{"", "u1", "u2"}, slices.Compact(uids)); d != "" {
 			t.Error(d)
 		}
 	})

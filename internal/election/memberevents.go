@@ -29,6 +29,7 @@ func (l *membersLoop) answered(a answer, now time.Time) {
 		l.unsure = true
 		if a.kind != "read" && refused(a.err) {
 			delete(l.sent, a.seq)
+			l.owned.refuse(a.err)
 		}
 		if contradicted(a.err) {
 			l.needRead, l.retryAt = true, l.backoff.conflict(now, l.end())

@@ -24,8 +24,6 @@ type MembersConfig struct {
 	// Group tells sets of members apart that have nothing to do with each other, such as the agents for the control plane and
 	// those for Services, which may run on one node: a label value, part of the leases' names.
 	Group string
-	// Owner may be the node's Node object, so that the member's Lease is deleted with it; nil for none.
-	Owner *metav1.OwnerReference
 	// Changed is told who lives whenever that changed, by the goroutine of Run; it returns soon. May be nil.
 	Changed func(Census)
 	// Trouble is told what somebody has to see to, in a sentence for an Event, once each time that it begins; by the goroutine of Run,
@@ -122,7 +120,8 @@ type Members struct {
 	yielded bool
 	leases  map[string]bool // those that this node stands for
 	mine    []string        // this node's stations
-	view    []member        // live members as last seen, without this node
+	owner   *metav1.OwnerReference
+	view    []member // live members as last seen, without this node
 
 	stations map[string]string // every other member's, by hardware address
 

@@ -44,6 +44,7 @@ type membersLoop struct {
 	sent     undelivered
 	lastSent time.Time
 	ownStamp stamp
+	owned    ownership
 	next     record // to be written, if composed
 	composed bool
 	news     bool   // next says something else than written

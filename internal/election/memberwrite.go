@@ -31,6 +31,9 @@ func (l *membersLoop) observe(lease *coordinationv1.Lease, sent, now time.Time) 
 // learn makes lease what is known of the own Lease.
 func (l *membersLoop) learn(lease *coordinationv1.Lease, now time.Time) {
 	was := l.isMine()
+	if lease == nil {
+		l.owned.gone(l.own)
+	}
 	if lease == nil || l.own == nil || lease.ResourceVersion != l.own.ResourceVersion {
 		l.changed = now
 	}
@@ -141,9 +144,10 @@ func (l *membersLoop) put(kind string, r record, holder string) {
 	}
 	lease.Labels = with(lease.Labels, memberLabel, l.cfg.Group)
 	lease.Annotations = with(lease.Annotations, recordAnnotation, r.String())
-	if l.cfg.Owner != nil {
-		lease.OwnerReferences = []metav1.OwnerReference{*l.cfg.Owner}
-	}
+	l.mu.Lock()
+	owner := l.owner
+	l.mu.Unlock()
+	l.owned.name(lease, owner, holder == "")
 	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds, lease.Spec.RenewTime = &holder, &seconds, &now
 	if !l.isMine() || lease.Spec.AcquireTime == nil {
 		lease.Spec.AcquireTime = &now

@@ -36,6 +36,21 @@ type elected struct {
 // kubeVIPConf is the agents' kubeconfig, of their ServiceAccount.
 const kubeVIPConf = "/etc/kubernetes/kube-vip.conf"
 
+// restrict gives every node that kubeconfig, whose account has the rights that `vip manifest rbac` gives for options.
+func (b *bed) restrict(ctx context.Context, options ...string) {
+	b.t.Helper()
+	rbac := require.Value(b.nodes[0].Run(ctx, append([]string{require.Value(vip())(b.t), "manifest", "rbac"}, options...)...))(b.t)
+	admin := require.Value(b.cluster.Admin())(b.t)
+	require.NoError(b.t, controlplane.Apply(ctx, b.cluster.Config(b.nodes[0].Host, b.nodes[0].Addr(), admin), rbac))
+	account := require.Value(b.cluster.User(kubeVIPAccount, "system:serviceaccounts"))(b.t)
+	conf := require.Value(b.cluster.Kubeconfig(b.nodes[0].Addr(), account))(b.t)
+	for _, n := range b.nodes {
+		require.NoError(b.t, n.WriteFile(kubeVIPConf, conf))
+	}
+}
+
+const kubeVIPAccount = "system:serviceaccount:kube-system:kube-vip"
+
 const cpLease = "net/plndr-cp-lock"
 
 func newElected(t *testing.T) *elected {
@@ -47,19 +62,13 @@ func newElected(t *testing.T) *elected {
 		require.Value(e.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))(t)
 	}
 	e.controlPlane = e.lan.Addr(200)
-	options := []string{"--controlplane", "--services", "--arp", "--interface", "eth0", "--address", e.controlPlane.String(), "--leaseName", cpLease}
-	rbac := require.Value(e.nodes[0].Run(ctx, append([]string{require.Value(vip())(t), "manifest", "rbac"}, options...)...))(t)
-	admin := require.Value(e.cluster.Admin())(t)
-	require.NoError(t, controlplane.Apply(ctx, e.cluster.Config(e.nodes[0].Host, e.nodes[0].Addr(), admin), rbac))
-	account := require.Value(e.cluster.User("system:serviceaccount:kube-system:kube-vip", "system:serviceaccounts"))(t)
-	conf := require.Value(e.cluster.Kubeconfig(e.nodes[0].Addr(), account))(t)
+	e.restrict(ctx, "--controlplane", "--services", "--arp", "--interface", "eth0", "--address", e.controlPlane.String(), "--leaseName", cpLease)
 	e.env = []string{
 		"k8s_config_file=" + kubeVIPConf, "cp_enable=true", "svc_enable=true", "address=" + e.controlPlane.String(), "vip_leasename=" + cpLease,
 		`vip_leaseannotations={"team":"net","ticket":"NET-7"}`, "per_service_election_on_demand=true",
 	}
 	for _, n := range e.nodes {
 		require.NoError(t, n.Register(ctx, nil))
-		require.NoError(t, n.WriteFile(kubeVIPConf, conf))
 	}
 	e.create(ctx)
 	for _, n := range e.nodes {

@@ -1,0 +1,132 @@
+package agent_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"daymark/test/controlplane"
+	"daymark/test/require"
+)
+
+// A member's Lease names its node's Node as its owner, of the UID that this has now, where the API server allows it; where it doesn't, the
+// member goes on without. The bed has no garbage collector: the test does what that would do.
+func TestMemberLeasesGoWithTheirNodes(t *testing.T) {
+	b := newBedWith(t, []string{"--enable-admission-plugins=OwnerReferencesPermissionEnforcement"}, "n1", "n2")
+	b.start()
+	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	web, plane := b.lan.Addr(100), b.lan.Addr(201)
+	options := []string{"--controlplane", "--arp", "--interface", "eth0", "--address", plane.String()}
+	b.restrict(ctx, options...)
+	leases := b.client.CoordinationV1().Leases("kube-system")
+	first, second := b.nodes[0], b.nodes[1]
+	const services, controlPlane = "kube-vip-member-services-n1", "kube-vip-member-control-plane-n2"
+	owned := func(n *controlplane.Node, lease string) {
+		t.Helper()
+		node := require.Value(b.client.CoreV1().Nodes().Get(ctx, n.Name(), metav1.GetOptions{}))(t)
+		want := []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name(), UID: node.UID}}
+		b.until(ctx, func() string {
+			return cmp.Diff(want, require.Value(leases.Get(ctx, lease, metav1.GetOptions{}))(t).OwnerReferences)
+		})
+	}
+	renewed := func(lease string, times int) (last *coordinationv1.Lease) {
+		t.Helper()
+		for range times {
+			now := metav1.NowMicro()
+			last = require.Value(controlplane.Await(ctx, leases, lease, func(l *coordinationv1.Lease) bool {
+				return l.Spec.RenewTime != nil && now.Before(l.Spec.RenewTime)
+			}))(t)
+		}
+		return last
+	}
+
+	require.Value(leases.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Name: controlPlane, Labels: map[string]string{"kube-vip.io/member-of": "control-plane"},
+	}}, metav1.CreateOptions{}))(t) // who creates one may name any owner
+	agent := b.agent(first, "svc_enable=true", "svc_election=true")
+	limited := append(brisk(), "cp_enable=true", "address="+plane.String(), "k8s_config_file="+kubeVIPConf)
+	withoutRight := b.agent(second, limited...)
+	b.service("web", web, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	b.held(ctx, "web", "n1")
+	defer require.Value(b.lan.Observer().Ask(web, asking))(t)()
+	began := time.Now()
+
+	t.Log("an owner that the member may name")
+	owned(first, services)
+	t.Log("an owner that the member may not name")
+	require.NoError(t, second.Host.WaitAddr(ctx, plane))
+	b.until(ctx, func() string {
+		if metric(t, second, `vip_election_failed_renewals_total{lease="control-plane"}`) == 0 {
+			return "the API server lets the member name its owner"
+		}
+		return ""
+	})
+	if l := renewed(controlPlane, 2); len(l.OwnerReferences) > 0 || !require.Value(second.Host.Has(plane))(t) {
+		t.Errorf("the owners are %v", l.OwnerReferences)
+	}
+	if n := metric(t, second, `vip_election_failed_renewals_total{lease="control-plane"}`); n != 1 {
+		t.Errorf("%v renewals failed", n)
+	}
+	require.NoError(t, withoutRight.Stop(ctx))
+	b.letDelete(ctx)
+	b.agent(second, limited...)
+	owned(second, controlPlane)
+
+	t.Log("a Node that is deleted while its agent lives, and made anew")
+	collect := func() {
+		t.Helper()
+		require.NoError(t, b.client.CoreV1().Nodes().Delete(ctx, first.Name(), metav1.DeleteOptions{}))
+		uid := require.Value(leases.Get(ctx, services, metav1.GetOptions{}))(t).UID
+		require.NoError(t, leases.Delete(ctx, services, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}))
+		if l := renewed(services, 3); l.UID == uid || len(l.OwnerReferences) > 0 {
+			t.Errorf("a Lease of the same UID, or of owners %v", l.OwnerReferences)
+		}
+	}
+	collect()
+	require.NoError(t, first.Register(ctx, nil))
+	owned(first, services)
+	collect()
+	if none := b.lan.Observer().Silence(web, began, time.Now()); none.Longest > time.Second {
+		t.Errorf("nobody answered for %v", none.Longest)
+	}
+	require.NoError(t, agent.Stop(ctx))
+	if l := require.Value(leases.Get(ctx, services, metav1.GetOptions{}))(t); *l.Spec.HolderIdentity != "" || len(l.OwnerReferences) != 1 {
+		t.Errorf("what the agent leaves is held by %q, its owners are %v", *l.Spec.HolderIdentity, l.OwnerReferences)
+	}
+}
+
+// brisk is a lease duration that a test need not wait for for long.
+func brisk() []string {
+	return []string{"vip_leaseduration=3", "vip_renewdeadline=2", "vip_retryperiod=1"}
+}
+
+// letDelete adds the right to delete leases to those of the agents' account.
+func (b *bed) letDelete(ctx context.Context) {
+	b.t.Helper()
+	roles := b.client.RbacV1().Roles("kube-system")
+	role := require.Value(roles.Get(ctx, "kube-vip", metav1.GetOptions{}))(b.t)
+	i := slices.IndexFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "leases") })
+	role.Rules[i].Verbs = append(role.Rules[i].Verbs, "delete")
+	require.Value(roles.Update(ctx, role, metav1.UpdateOptions{}))(b.t)
+	b.until(ctx, func() string { // the API server follows its roles as anybody else does
+		review := require.Value(b.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: kubeVIPAccount, ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: "kube-system", Verb: "delete", Group: "coordination.k8s.io", Resource: "leases",
+			}},
+		}, metav1.CreateOptions{}))(b.t)
+		if !review.Status.Allowed {
+			return "the right to delete leases is not known yet"
+		}
+		return ""
+	})
+}
