@@ -93,8 +93,11 @@ func (c Census) equal(o Census) bool {
 // renews nobody can be certain of a claim that it has not got. So a node that sees one lists nothing but what it holds, under whatever
 // name; that it keeps, and hands over as ever, since it is listed in its own record, which a later version reads. What nobody lists is
 // for the members that can read all. So claims have a holder while versions are mixed, and no claim has two. Under the one lease
-// of [Gated] its holder takes nothing new meanwhile, and nobody else does. A damaged record is written again by its owner, which
-// lost its rights by it, within a lease duration; one that nobody renews ends as a dead member does.
+// of [Gated] its holder takes nothing new meanwhile, and nobody else does, also where it got the lease just now: what its predecessor
+// had is with nobody until the record is gone, or the lease with a member that reads all.
+//
+// A damaged record is written again by its owner, which lost its rights by it, within a lease duration; one that nobody renews ends as
+// a dead member does.
 //
 // The price is that a record which goes on being renewed and can't be read by anybody stops what would be taken, not what is held,
 // until somebody acts: MembersConfig.Trouble tells of it. Who can write Leases can do that by a readable one as well.

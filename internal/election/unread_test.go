@@ -274,6 +274,59 @@ func TestUnreadable(t *testing.T) {
 	})
 }
 
+// TestUnreadableUnderOneLease has members of a later version beside others, and all that is held under one lease.
+func TestUnreadableUnderOneLease(t *testing.T) {
+	all := leased(claims(6))
+	later := func(w *world, name string) *proc {
+		p := gatedProc(w, name)
+		p.path.newer = true
+		p.elector.Set(all)
+		p.start()
+		return p
+	}
+
+	story(t, "its holder keeps what it has; who gets it and can't read takes nothing, until the record is gone", func(w *world) {
+		holder := w.leads(gatedWorld(w, all))
+		n := later(w, "n")
+		time.Sleep(20 * time.Second)
+		if !w.allWith(holder.name, all) || w.longestOf(all) > 0 {
+			w.fail("with the lease of %s: %v", holder.name, w.placed())
+		}
+		holder.shutdown()
+		time.Sleep(20 * time.Second)
+		if at := w.leaseHolder(); at == "n" || at == holder.name || len(w.placed()) > 0 {
+			w.fail("with the lease of %s: %v", at, w.placed())
+		}
+		n.shutdown()
+		w.await(time.Second, "all with the lease's holder", func() bool { return w.allWith(w.leaseHolder(), all) })
+	})
+
+	story(t, "nodes change to a later version, its holder last", func(w *world) {
+		ps := gatedWorld(w, all)
+		holder := w.leads(ps)
+		for _, p := range ps {
+			if p == holder {
+				continue
+			}
+			p.shutdown()
+			later(w, p.name)
+			time.Sleep(12 * time.Second)
+		}
+		if !w.allWith(holder.name, all) || w.longestOf(all) > 0 {
+			w.fail("with the lease of %s: %v", holder.name, w.placed())
+		}
+		holder.shutdown()
+		w.await(3*time.Second, "all with another", func() bool { return w.leaseHolder() != holder.name && w.allWith(w.leaseHolder(), all) })
+		later(w, holder.name)
+		time.Sleep(12 * time.Second)
+		if gap := w.longestOf(all); gap > 2*time.Second {
+			w.fail("nobody held for %v", gap)
+		} else {
+			w.t.Logf("nobody held for %v", gap)
+		}
+	})
+}
+
 // lines counts what is logged.
 type lines struct {
 	mu   sync.Mutex

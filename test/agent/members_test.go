@@ -2,7 +2,9 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/test/controlplane"
@@ -129,4 +132,63 @@ func (b *bed) letDelete(ctx context.Context) {
 		}
 		return ""
 	})
+}
+
+// A live member whose record can't be read is told of on the Node and by a metric. Until it is gone what is held stays, and nothing new is
+// taken.
+func TestAMemberThatCannotBeReadIsToldOf(t *testing.T) {
+	b := newBed(t, "n1")
+	b.start()
+	n := b.nodes[0]
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	b.agent(n, append(brisk(), "svc_enable=true", "svc_election=true")...)
+	kept, late := b.lan.Addr(100), b.lan.Addr(101)
+	b.service("kept", kept, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	b.held(ctx, "kept", "n1")
+
+	const other, unreadable = "kube-vip-member-services-n2", `vip_election_unreadable_members{lease="services"}`
+	leases := b.client.CoordinationV1().Leases("kube-system")
+	renew := func() { // as an agent of a later version would
+		t.Helper()
+		node, seconds, now := "n2", int32(3), metav1.NowMicro()
+		lease := &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: other, Labels: map[string]string{"kube-vip.io/member-of": "services"}, Annotations: map[string]string{"kube-vip.io/member": `{"format":9}`},
+			},
+			Spec: coordinationv1.LeaseSpec{HolderIdentity: &node, LeaseDurationSeconds: &seconds, RenewTime: &now},
+		}
+		_, err := leases.Create(ctx, lease, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			lease = require.Value(leases.Get(ctx, other, metav1.GetOptions{}))(t)
+			lease.Spec.RenewTime = &now
+			_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
+		}
+		require.NoError(t, err)
+	}
+	if m := metric(t, n, unreadable); m != 0 {
+		t.Errorf("%s is %v before there is any", unreadable, m)
+	}
+	renew()
+	b.until(ctx, func() string {
+		selector := metav1.ListOptions{FieldSelector: "involvedObject.kind=Node,involvedObject.name=n1,reason=ElectionTrouble"}
+		events := require.Value(b.client.CoreV1().Events("default").List(ctx, selector))(t).Items
+		if len(events) != 1 || events[0].Type != corev1.EventTypeWarning || !strings.Contains(events[0].Message, "Lease kube-system/"+other) {
+			return fmt.Sprintf("Events: %v", events)
+		}
+		return ""
+	})
+	b.service("late", late, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	for range 4 {
+		renew()
+		require.NoError(t, after(ctx, time.Second))
+	}
+	if m := metric(t, n, unreadable); m != 1 || !require.Value(n.Has(kept))(t) || require.Value(n.Has(late))(t) {
+		t.Errorf("%s is %v, and the addresses: kept %v, late %v", unreadable, m, require.Value(n.Has(kept))(t), require.Value(n.Has(late))(t))
+	}
+	require.NoError(t, leases.Delete(ctx, other, metav1.DeleteOptions{}))
+	b.held(ctx, "late", "n1")
+	if m := metric(t, n, unreadable); m != 0 || !require.Value(n.Has(kept))(t) {
+		t.Errorf("%s is %v after its member's end", unreadable, m)
+	}
 }
