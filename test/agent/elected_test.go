@@ -210,6 +210,27 @@ func (e *elected) rest(t *testing.T) {
 	}
 }
 
+// over waits until each address is on one node alone, and a little longer: what comes then belongs to no hand-over before it.
+func (e *elected) over(t *testing.T) {
+	t.Helper()
+	until(t, 20*time.Second, "each address on one node", func() bool {
+		for _, addr := range e.all() {
+			holders := 0
+			for _, n := range e.nodes {
+				if require.Value(n.Host.Has(addr))(t) {
+					holders++
+				}
+			}
+			if holders != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	pause := time.NewTimer(4 * asking)
+	<-pause.C
+}
+
 // holder returns who has a lease, by namespace and name.
 func (e *elected) holder(t *testing.T, ref string) string {
 	t.Helper()
