@@ -54,9 +54,22 @@ func (e *elected) onDemand(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("leases are %v, not %v", got, want)
 	}
+	e.settle(t, e.unowned)
 	for name, group := range e.groups {
 		t.Logf("%s is on %v", name, e.where(group))
 	}
+}
+
+// unowned says which member's Lease does not name its Node.
+func (e *elected) unowned() string {
+	for _, n := range e.nodes {
+		node := require.Value(e.client.CoreV1().Nodes().Get(e.t.Context(), n.Name(), metav1.GetOptions{}))(e.t)
+		lease := require.Value(e.client.CoordinationV1().Leases("kube-system").Get(e.t.Context(), "kube-vip-member-services-"+n.Name(), metav1.GetOptions{}))(e.t)
+		if o := lease.OwnerReferences; len(o) != 1 || o[0].UID != node.UID {
+			return fmt.Sprintf("the owners of the member Lease of %s are %v", n.Name(), o)
+		}
+	}
+	return ""
 }
 
 func (e *elected) controlPlaneLease(t *testing.T) {
@@ -115,7 +128,6 @@ func (e *elected) notReady(t *testing.T) {
 		}
 		return ""
 	})
-	e.over(t)
 	e.mark(t, node, "")
 	back := func() string {
 		if spread && !slices.Contains(e.where(e.all()), node.Name()) { // what is under a lease stays where it is
@@ -124,7 +136,6 @@ func (e *elected) notReady(t *testing.T) {
 		return ""
 	}
 	e.settle(t, back)
-	e.over(t)
 	// The condition alone says as much: the taint is another's, who may be away.
 	require.NoError(t, node.SetReady(t.Context(), corev1.ConditionFalse))
 	e.settle(t, func() string {
@@ -133,10 +144,8 @@ func (e *elected) notReady(t *testing.T) {
 		}
 		return ""
 	})
-	e.over(t)
 	require.NoError(t, node.SetReady(t.Context(), corev1.ConditionTrue))
 	e.settle(t, back)
-	e.over(t)
 	// Where no node is ready, what any of them has is better than nothing.
 	for _, n := range e.nodes {
 		e.mark(t, n, corev1.TaintNodeUnreachable)
@@ -144,7 +153,6 @@ func (e *elected) notReady(t *testing.T) {
 	pause := time.NewTimer(3 * time.Second) // a few retry periods
 	<-pause.C
 	e.settle(t)
-	e.over(t)
 	for _, n := range e.nodes {
 		e.mark(t, n, "")
 	}
