@@ -128,6 +128,7 @@ func (e *elected) notReady(t *testing.T) {
 		}
 		return ""
 	})
+	e.over(t)
 	e.mark(t, node, "")
 	back := func() string {
 		if spread && !slices.Contains(e.where(e.all()), node.Name()) { // what is under a lease stays where it is
@@ -136,6 +137,7 @@ func (e *elected) notReady(t *testing.T) {
 		return ""
 	}
 	e.settle(t, back)
+	e.over(t)
 	// The condition alone says as much: the taint is another's, who may be away.
 	require.NoError(t, node.SetReady(t.Context(), corev1.ConditionFalse))
 	e.settle(t, func() string {
@@ -144,8 +146,10 @@ func (e *elected) notReady(t *testing.T) {
 		}
 		return ""
 	})
+	e.over(t)
 	require.NoError(t, node.SetReady(t.Context(), corev1.ConditionTrue))
 	e.settle(t, back)
+	e.over(t)
 	// Where no node is ready, what any of them has is better than nothing.
 	for _, n := range e.nodes {
 		e.mark(t, n, corev1.TaintNodeUnreachable)
@@ -153,6 +157,7 @@ func (e *elected) notReady(t *testing.T) {
 	pause := time.NewTimer(3 * time.Second) // a few retry periods
 	<-pause.C
 	e.settle(t)
+	e.over(t)
 	for _, n := range e.nodes {
 		e.mark(t, n, "")
 	}
