@@ -153,9 +153,9 @@ func (a *Announcer) Set(ctx context.Context, want []vip.Address) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := time.Now() // not before: a right may have been found to have run out meanwhile
 	all := want
 	if !vip.IsSet(want) {
 		all = vip.Union(want)

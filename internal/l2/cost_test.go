@@ -96,6 +96,41 @@ func TestWhatAStallMissedIsNotMadeUpFor(t *testing.T) {
 	})
 }
 
+// TestARightThatRunsOutWhileSetWaits renews a right while the announcer is busy until after its end, and then notices that first: others
+// may have had the address, so that it is announced anew.
+func TestARightThatRunsOutWhileSetWaits(t *testing.T) {
+	t.Parallel()
+	w := simulated()
+	memory := w.Network.(*wire)
+	far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{})
+	addr, other := w.addr("198.18.0.10", time.Second), w.addr("198.18.0.11", 0)
+	set(t, a, addr)
+	wait(20 * time.Millisecond)
+	stalled := make(chan struct{})
+	memory.mu.Lock()
+	memory.stalled = stalled
+	memory.mu.Unlock()
+	set(t, a, addr, other)
+	wait(30 * time.Millisecond) // the first frame about the other is on its way, and stays there
+	renewed, done := w.addr("198.18.0.10", time.Hour), make(chan struct{})
+	go func() {
+		defer close(done)
+		set(t, a, renewed, other)
+	}()
+	wait(time.Until(addr.Until) + 10*time.Millisecond)
+	before := len(far.about(addr))
+	memory.mu.Lock()
+	memory.stalled = nil
+	memory.mu.Unlock()
+	close(stalled)
+	<-done
+	for end := time.Now().Add(10 * time.Second); len(far.about(addr)) == before; wait(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not announced any more, with a right of an hour")
+		}
+	}
+}
+
 // poller is a socket's, which counts how often a reader waits for it; it gives up at once.
 type poller struct {
 	fd    uintptr
