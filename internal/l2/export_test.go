@@ -6,6 +6,7 @@ import "syscall"
 var (
 	Announcements = announcements
 	ProbeFrame    = probe
+	Checksum      = checksum
 )
 
 // Remembered returns how much a keeps of what it heard and asked.

@@ -77,9 +77,10 @@ func parseND(b []byte, source MAC) (claim, bool) {
 	switch kind := icmp[0]; {
 	case kind == icmpNA:
 		mac, ok := linkAddress(icmp[ndSize:], optionTarget, source)
-		return claim{target, mac, Claim}, ok
+		return claim{target, mac, Claim}, ok && !(to.IsMulticast() && icmp[4]&flagSolicited != 0)
 	case kind == icmpNS && from.IsUnspecified():
-		return claim{target, source, Query}, true
+		mac, ok := linkAddress(icmp[ndSize:], optionSource, MAC{})
+		return claim{target, source, Query}, ok && mac == MAC{} && to == solicitedNode(target)
 	case kind == icmpNS:
 		mac, ok := linkAddress(icmp[ndSize:], optionSource, source)
 		return claim{from, mac, Claim}, ok

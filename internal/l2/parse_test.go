@@ -57,7 +57,16 @@ func TestParseRefuses(t *testing.T) {
 		copy(b[at:], to)
 		return b
 	}
+	// summed gives a changed neighbour message the checksum that it should have.
+	summed := func(frame []byte) []byte {
+		b := change(frame, 14+40+2, 0, 0)
+		binary.BigEndian.PutUint16(b[14+40+2:], l2.Checksum(netip.AddrFrom16([16]byte(b[22:38])), netip.AddrFrom16([16]byte(b[38:54])), b[54:]))
+		return b
+	}
 	long := change(na, 14+4, 0xff, 0xff)
+	ns := l2.ProbeFrame(v6, stranger)
+	withOption := change(append(slices.Clone(ns), 1, 1, 2, 0, 0, 0, 0, 0xaa), 14+4, 0, 32)
+	redirect := change(na, 14+40, 137)
 	for name, frame := range map[string][]byte{
 		"nothing":               nil,
 		"another ethertype":     change(arp, 12, 8, 0),
@@ -68,14 +77,22 @@ func TestParseRefuses(t *testing.T) {
 		"ARP for a group":       change(arp, 14+14, 224, 0, 0, 1),
 		"RARP":                  change(arp, 14+6, 0, 3),
 		"through a router":      change(na, 14+7, 254),
-		"another code":          change(na, 14+40+1, 1),
+		"another code":          summed(change(na, 14+40+1, 1)),
 		"wrong checksum":        change(na, 14+40+8, 0xfe),
 		"longer than the frame": long,
 		"NDP cut short":         na[:60],
 		"IPv4 inside":           change(na, 14, 0x45),
 		"TCP inside":            change(na, 14+6, 6),
-		"endless option":        change(na, 14+40+24+1, 0),
-		"option past the end":   change(na, 14+40+24+1, 9),
+		"endless option":        summed(change(na, 14+40+24+1, 0)),
+		"option past the end":   summed(change(na, 14+40+24+1, 9)),
+		"option cut short":      summed(change(append(slices.Clone(na), 2), 14+4, 0, 33)),
+		// RFC 4861, 7.1: the kernel takes none of these either.
+		"an answer to all":                  summed(change(na, 14+40+4, 0x60)),
+		"a question to another group":       summed(change(ns, 14+24+15, 0x11)),
+		"a question to one":                 summed(change(ns, 14+24, v6.AsSlice()...)),
+		"a question of nobody with a MAC":   summed(withOption),
+		"a question with an endless option": summed(change(withOption, 14+40+24+1, 0)),
+		"a redirect":                        summed(redirect),
 	} {
 		if h, ok := l2.Parse(frame); ok {
 			t.Errorf("%s: took %+v", name, h)
