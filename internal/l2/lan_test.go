@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -304,6 +305,17 @@ func (n told) Watch(ctx context.Context, changed func([]l2.Link)) error {
 		changed(links)
 		n.running()
 	})
+}
+
+// counting is a network that counts how often a port was asked for.
+type counting struct {
+	l2.Network
+	opens atomic.Int32
+}
+
+func (n *counting) Open(link string, family l2.Family) (l2.Port, error) {
+	n.opens.Add(1)
+	return n.Network.Open(link, family)
 }
 
 // settle waits until what was sent has surely been heard.

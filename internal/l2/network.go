@@ -36,7 +36,8 @@ type Network interface {
 type Port interface {
 	// MAC is the link's own address.
 	MAC() MAC
-	// Send puts one frame on the wire now or fails; it never waits.
+	// Send puts one frame on the wire now or fails; it never waits. [ErrLinkDown] and [ErrBusy] cost this frame alone; every other
+	// error means that the port is of no more use.
 	Send(frame []byte) error
 	// Receive waits for a foreign frame and returns its size. After Close it fails with net.ErrClosed. While the link is
 	// down it may fail with [ErrLinkDown]; every other error means that the port is of no more use.
@@ -57,6 +58,8 @@ var (
 	ErrNoNeighbours = errors.New("link has no neighbours")
 	// ErrLinkDown says that a link is down.
 	ErrLinkDown = errors.New("link is down")
+	// ErrBusy says that a link has no room for a frame just now.
+	ErrBusy = errors.New("link is busy")
 	// ErrNotRunning says that nothing is heard because [Announcer.Run] isn't running.
 	ErrNotRunning = errors.New("announcer is not running")
 )

@@ -68,8 +68,9 @@ func (a *Announcer) sendLocked(p *port, addr vip.Address, frames func(netip.Addr
 	return true
 }
 
-// sendFrameLocked sends a frame. A link that is down loses it: everything is announced anew when it comes up. A port that is
-// of no more use is closed, and opened anew by whoever needs it next.
+// sendFrameLocked sends a frame. A link that is down loses it: everything is announced anew when it comes up. So does one that
+// is busy, and the next announcement makes up for it. A port that is of no more use is closed, and opened anew by whoever needs
+// it next.
 func (a *Announcer) sendFrameLocked(p *port, frame []byte) {
 	err := p.conn.Send(frame)
 	if err == nil {
@@ -77,7 +78,7 @@ func (a *Announcer) sendFrameLocked(p *port, frame []byte) {
 		return
 	}
 	a.metrics.failed.Inc()
-	if !errors.Is(err, ErrLinkDown) && a.ports[p.portKey] == p {
+	if !errors.Is(err, ErrLinkDown) && !errors.Is(err, ErrBusy) && a.ports[p.portKey] == p {
 		a.log.Debug("frame not sent", "link", p.link, "family", string(p.family), "err", err)
 		_ = a.closePortLocked(p.portKey)
 	}

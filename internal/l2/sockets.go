@@ -2,6 +2,7 @@ package l2
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -83,7 +84,7 @@ func (s *socket) MAC() MAC { return s.mac }
 func (s *socket) Send(frame []byte) error {
 	to := unix.SockaddrLinklayer{Ifindex: s.index, Halen: 6}
 	copy(to.Addr[:], frame[:6])
-	to.Protocol = uint16(frame[12]) | uint16(frame[13])<<8 // network order
+	to.Protocol = binary.NativeEndian.Uint16(frame[12:]) // in network order, as it is in the frame
 	var result error
 	err := s.raw.Control(func(fd uintptr) { result = unix.Sendto(int(fd), frame, unix.MSG_DONTWAIT, &to) })
 	return linkError(errors.Join(err, result))
@@ -129,8 +130,11 @@ func (s *socket) Close() error {
 }
 
 func linkError(err error) error {
-	if errors.Is(err, unix.ENETDOWN) {
+	switch {
+	case errors.Is(err, unix.ENETDOWN):
 		return ErrLinkDown
+	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN): // of the link's queue, or of the socket
+		return ErrBusy
 	}
 	return err
 }
@@ -140,19 +144,17 @@ const (
 	atARP       = etherSize
 	atNext      = etherSize + 6
 	atICMP      = etherSize + ipv6Size
-	outgoing    = 4 // PACKET_OUTGOING
 	wholePacket = frameSize
 )
 
-// foreign are the first instructions of each filter: frames of our own and of VLANs that the kernel has no link for are
-// dropped. The last two of the filter are accept and drop; size is how many lie between.
+// foreign are the first instructions of each filter: what the kernel's own ARP and NDP don't take is dropped. That is frames of our
+// own, those for other stations, and those of a VLAN that the kernel has no link for, whose tag it removes and which it says are for
+// another station (__netif_receive_skb_core in net/core/dev.c). The last two of the filter are accept and drop; size is how many
+// lie between.
 func foreign(size int) []bpf.Instruction {
-	drop := func(passed int) uint8 { return uint8(size + 4 - passed) }
 	return []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: outgoing, SkipTrue: drop(1)},
-		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: drop(3)},
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: uint8(size + 1)},
 	}
 }
 
