@@ -39,17 +39,12 @@ func (k *Kernel) ToldOf(want ...vip.Address) (n int, err error) {
 	return n, err
 }
 
-// BreakRequests makes everything fail that is asked of the kernel, until mend is called.
-func (k *Kernel) BreakRequests() (mend func()) {
+// Through has k ask the kernel through another socket, and returns the one that it had.
+func (k *Kernel) Through(fd int) (before int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	fd := k.requests.fd
-	k.requests.fd = -1
-	return func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.requests.fd = fd
-	}
+	before, k.requests.fd = k.requests.fd, fd
+	return before
 }
 
 // FollowDefaults is WatchDefaults on a node without links, whose routes are read by read and whose kernel speaks through told.

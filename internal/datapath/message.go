@@ -25,6 +25,7 @@ var errShort = errors.New("short netlink message")
 // message is one netlink message: what its header says, and the payload behind it.
 type message struct {
 	kind    uint16
+	flags   uint16
 	seq     uint32
 	payload []byte
 }
@@ -40,6 +41,7 @@ func nextMessage(b []byte) (message, []byte, error) {
 	}
 	m := message{
 		kind:    binary.NativeEndian.Uint16(b[4:]),
+		flags:   binary.NativeEndian.Uint16(b[6:]),
 		seq:     binary.NativeEndian.Uint32(b[8:]),
 		payload: b[unix.NLMSG_HDRLEN:size],
 	}

@@ -88,19 +88,31 @@ func (r *requests) change(ops []op) ([]error, error) {
 	return results, nil
 }
 
-// dump reads every link, then every address.
-func (r *requests) dump() ([]event, error) {
-	var events []event
+// dump reads every link, then every address. Where others change something meanwhile the kernel may leave out what nobody touched
+// (NLM_F_DUMP_INTR): then all is read again and added to what was read before. What went away in between is in the notifications.
+func (r *requests) dump() (events []event, err error) {
+	for range 10 {
+		var interrupted bool
+		if events, interrupted, err = r.dumpOnce(events); err != nil || !interrupted {
+			break
+		}
+	}
+	return events, err
+}
+
+func (r *requests) dumpOnce(events []event) (_ []event, interrupted bool, err error) {
 	for _, kind := range []uint16{unix.RTM_GETLINK, unix.RTM_GETADDR} {
 		r.seq++
 		r.out = appendDump(r.out[:0], kind, r.seq)
 		err := r.exchange(func(m message) (bool, error) {
-			switch {
-			case m.seq != r.seq:
+			if m.seq != r.seq {
 				return false, nil
-			case m.kind == unix.NLMSG_DONE:
+			}
+			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.kind {
+			case unix.NLMSG_DONE:
 				return true, nil
-			case m.kind == unix.NLMSG_ERROR:
+			case unix.NLMSG_ERROR:
 				return true, parseResult(m.payload, r.extended)
 			}
 			if ev, ok, err := parseEvent(m, time.Now()); ok && err == nil {
@@ -109,16 +121,15 @@ func (r *requests) dump() ([]event, error) {
 			return false, nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("reading links and addresses: %w", err)
+			return nil, false, fmt.Errorf("reading links and addresses: %w", err)
 		}
 	}
-	return events, nil
+	return events, interrupted, nil
 }
 
 // exchange sends what is in out and gives every answer to take until that says it is done.
 func (r *requests) exchange(take func(message) (done bool, err error)) error {
-	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-	if err := unix.Sendto(r.fd, r.out, 0, kernel); err != nil {
+	if _, err := unix.Write(r.fd, r.out); err != nil { // to the kernel, where a socket that isn't connected speaks to
 		return fmt.Errorf("asking the kernel: %w", err)
 	}
 	for {
@@ -220,7 +231,8 @@ func (n *notifications) await() error {
 	})
 }
 
-// drain gives what there is to read to take, without blocking. [errOverrun] means that some is missing.
+// drain gives what there is to read to take, without blocking. [errOverrun] means that some is missing: until the rest was read the
+// kernel tells of nothing more (NETLINK_S_CONGESTED, net/netlink/af_netlink.c), so that what is true is read anew after that.
 func (n *notifications) drain(take func(event)) error {
 	raw, err := n.file.SyscallConn()
 	if err != nil {
@@ -232,15 +244,17 @@ func (n *notifications) drain(take func(event)) error {
 }
 
 func (n *notifications) drainFd(fd int, take func(event)) error {
+	var overrun error
 	for {
 		size, err := unix.Read(fd, n.in)
 		switch {
 		case err == unix.EAGAIN:
-			return nil
+			return overrun
 		case err == unix.EINTR:
 			continue
 		case err == unix.ENOBUFS:
-			return errOverrun
+			overrun = errOverrun
+			continue
 		case err != nil:
 			return fmt.Errorf("reading notifications: %w", err)
 		}
