@@ -116,7 +116,7 @@ func (s *state) right(e entry, want vip.Address, now time.Time) bool {
 		return e.permanent()
 	}
 	last, ok := s.written[slot{e.index, e.prefix.Addr()}]
-	if e.permanent() || !ok || !want.Live(now) {
+	if e.permanent() || !ok || last.late() || !want.Live(now) {
 		return false
 	}
 	// What was written before ends early enough for a longer right too, when less than a second of that is left.
@@ -126,8 +126,12 @@ func (s *state) right(e entry, want vip.Address, now time.Time) bool {
 // write is what the last write of an address said of its end.
 type write struct {
 	until time.Time // the Until it stands for
-	ends  time.Time // when the kernel's lifetime ends; zero for never
+	ends  time.Time // when the kernel's lifetime ends at the latest; zero for never
 }
+
+// late reports whether the kernel was asked so late for a lifetime that it ends after the right, as by a process that was stopped
+// between looking at the clock and asking.
+func (w write) late() bool { return !w.ends.IsZero() && w.ends.After(w.until.Add(50*time.Millisecond)) }
 
 // spent reports whether the kernel has ended the lifetime that stood for want's right: it isn't given a second one.
 func (w write) spent(want vip.Address, now time.Time) bool {

@@ -25,7 +25,7 @@ func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 		ops, refused = k.state.plan(time.Now())
 		ops = deleteFailed(ops, failed)
 		if due != nil {
-			ops = deleteIf(ops, func(o op) bool { return !due(o.key) })
+			ops = deleteIf(ops, func(o op) bool { return !k.state.written[slot{o.index, o.key.Addr}].late() && !due(o.key) })
 		}
 		if len(ops) == 0 {
 			break
@@ -45,12 +45,12 @@ func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 
 // changeLocked carries out ops and takes in what came of them; failures of single ones go to failed.
 func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) error {
-	start := time.Now()
 	results, err := k.requests.change(ops)
 	if err != nil { // what came of them isn't known
 		k.lost, k.dirty = true, true
 		return errors.Join(err, k.drainLocked())
 	}
+	done := time.Now()
 	var made []netip.Addr // anew
 	for i, o := range ops {
 		at := slot{o.index, o.key.Addr}
@@ -64,7 +64,7 @@ func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) e
 		case o.remove:
 			k.log.Info("released", "addr", o.prefix, "link", o.key.Link)
 		default:
-			k.noteWrite(o, at, start, was, repair)
+			k.noteWrite(o, at, done, was, repair)
 			if !was && k.state.links[o.index].Carrier {
 				made = append(made, o.key.Addr)
 			}
@@ -77,15 +77,17 @@ func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) e
 	return k.drainLocked()
 }
 
-func (k *Kernel) noteWrite(o op, at slot, start time.Time, was, repair bool) {
+// noteWrite takes note of a write that was made by done, and of one that was made too late to be planned again.
+func (k *Kernel) noteWrite(o op, at slot, done time.Time, was, repair bool) {
 	w := write{until: o.until}
 	if o.valid != forever {
-		w.ends = start.Add(time.Duration(o.valid) * time.Second)
+		w.ends = done.Add(time.Duration(o.valid) * time.Second)
 	}
 	k.state.written[at] = w
+	k.dirty = k.dirty || w.late()
 	adopted := was && !k.state.ours(k.state.addrs[at][0])
 	// The kernel tells of a new IPv6 address a moment later, when its work queue has made it usable.
-	o.seen = start
+	o.seen = done
 	k.state.apply(event{entry: &o.entry})
 	switch {
 	case !was && repair:

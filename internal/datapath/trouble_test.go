@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -51,6 +52,54 @@ func relay(t *testing.T, k *datapath.Kernel, pass func() (whole bool)) {
 		<-done
 		_ = unix.Close(pair[1])
 	})
+}
+
+// TestAStopBeforeTheKernelIsAskedIsNoLongerRight stops between looking at the clock and asking the kernel, which counts from when it is asked.
+func TestAStopBeforeTheKernelIsAskedIsNoLongerRight(t *testing.T) {
+	l := link(t, "a0")
+	for left, want := range map[time.Duration]error{1300 * time.Millisecond: datapath.ErrExpired, 2950 * time.Millisecond: nil} {
+		k := open(t, datapath.Config{})
+		first := true
+		relay(t, k, func() bool {
+			if first {
+				<-time.After(1500 * time.Millisecond)
+			}
+			first = false
+			return true
+		})
+		addrs := []vip.Address{until(addr("198.18.0.1/32", l), left), until(addr("fd00::1/128", l), left)}
+		if err := k.Set(t.Context(), addrs); want != nil && !errors.Is(err, want) {
+			t.Errorf("with %v left: %v", left, err)
+		}
+		// The longer one was asked for as 2 s, and is over after 1.45 s more.
+		if out := netns.IP(t, "address show dev a0 scope global"); strings.Contains(out, "valid_lft 2sec") || want != nil && out != "" {
+			t.Errorf("with %v left when it was stopped for 1.5 s:\n%s", left, out)
+		}
+		set(t, k)
+	}
+}
+
+func TestAStopBeforeAnAddressIsPutBack(t *testing.T) {
+	l := link(t, "a0")
+	k := open(t, datapath.Config{})
+	a := until(addr("198.18.0.1/32", l), 4900*time.Millisecond)
+	set(t, k, a)
+	held := make(chan []vip.Address, 1)
+	var requests atomic.Int32
+	relay(t, k, func() bool {
+		if requests.Add(1) == 1 {
+			<-time.After(time.Until(a.Until))
+			go func() { held <- k.Held() }() // what it has when it lets others look
+			<-time.After(100 * time.Millisecond)
+		}
+		return true
+	})
+	require.Running(t, k.Run)
+	netns.IP(t, "address del 198.18.0.1/32 dev a0")
+	if got := <-held; len(got) > 0 {
+		t.Errorf("put back when the right had run out, and left there: %v", got)
+	}
+	expect(t, l)
 }
 
 // TestARepairThatFailsIsTriedAgain breaks the socket for so long that what is true can't be read either.
