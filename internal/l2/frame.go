@@ -135,15 +135,13 @@ func solicitedNode(addr netip.Addr) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: a[13], 14: a[14], 15: a[15]})
 }
 
-// checksum is that of ICMPv6 (RFC 4443, 2.3): 0 over a message that carries the right one.
+// checksum is that of ICMPv6 (RFC 4443, 2.3): 0 over a message that carries the right one. The size of neighbour messages is
+// even, or they are malformed in any case.
 func checksum(from, to netip.Addr, icmp []byte) uint16 {
 	sum := uint32(len(icmp)) + protoICMPv6
 	add := func(b []byte) {
 		for ; len(b) >= 2; b = b[2:] {
 			sum += uint32(binary.BigEndian.Uint16(b))
-		}
-		if len(b) == 1 {
-			sum += uint32(b[0]) << 8
 		}
 	}
 	f, t := from.As16(), to.As16()
