@@ -47,6 +47,12 @@ func real(t *testing.T) lan {
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", near).Run() })
 	netns.IP(t, "link set "+far+" up")
 	netns.IP(t, "link set "+near+" up")
+	// The kernel tells a moment later that it runs, and then all is announced anew.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); wait(time.Millisecond) {
+		if ifi, err := net.InterfaceByName(near); err == nil && ifi.Flags&net.FlagRunning != 0 {
+			break
+		}
+	}
 	return lan{l2.Sockets{}, near, far, 3 * time.Second,
 		func() { netns.IP(t, "link set "+near+" down") }, func() { netns.IP(t, "link set "+near+" up") }, nil}
 }
