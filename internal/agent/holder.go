@@ -57,6 +57,7 @@ type Holder struct {
 	// The fields below belong to the goroutine in Run.
 	have      []vip.Address    // what was wanted and is in the kernel
 	present   map[vip.Key]bool // what is in the kernel, what a former run left included
+	adopted   bool             // something of that is what a former run left
 	announced []vip.Address    // what may be announced
 	swept     bool
 	probes    map[vip.Key]*probe
@@ -155,10 +156,9 @@ func (h *Holder) Run(ctx context.Context) error {
 	defer h.running.Wait()
 	defer h.deafen()
 	for _, a := range h.cfg.Datapath.Adopted() {
-		// It was ours a moment ago: nobody needs to be asked before it is used again, and nothing flaps.
 		h.cfg.Logger.Info("found", "addr", a.Prefix, "link", a.Link)
-		h.present[a.Key()] = true
 	}
+	h.believe(nil) // what was ours a moment ago is used again without asking anybody, and nothing flaps
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -175,6 +175,9 @@ func (h *Holder) Run(ctx context.Context) error {
 // round makes the newest wants true and returns when to look again at the latest.
 func (h *Holder) round(ctx context.Context) time.Duration {
 	now := time.Now()
+	if h.adopted {
+		h.believe(h.have) // what a former run left may have ended, or was swept
+	}
 	h.mu.Lock()
 	version := h.version
 	wants, complete := h.mergeLocked(now)
@@ -195,20 +198,24 @@ func (h *Holder) round(ctx context.Context) time.Duration {
 		h.swept = err == nil
 		removal = errors.Join(removal, err)
 	}
+	again := p.again - time.Since(now) // a right ends when it ends, however long this took
 	if len(problems) > 0 || removal != nil {
-		p.again = min(p.again, retryAfter)
+		again = min(again, retryAfter)
 	}
-	return p.again
+	return again
 }
 
-// mergeLocked returns the union of all wants whose rights have not run out, sorted, and whether every source has spoken.
+// mergeLocked returns the union of all wants whose rights have not run out, sorted, and whether every source has spoken. What is passed on
+// and not on the link is the successor's: it is not taken any more.
 func (h *Holder) mergeLocked(now time.Time) ([]Want, bool) {
 	var merged []Want
 	for _, source := range slices.Sorted(maps.Keys(h.wants)) {
 		merged = joinWants(merged, h.fence(h.wants[source], now))
 	}
 	h.forgetKept()
-	merged = slices.DeleteFunc(merged, func(w Want) bool { return !w.Live(now) })
+	merged = slices.DeleteFunc(merged, func(w Want) bool {
+		return !w.Live(now) || w.Passing && !w.Detached && !h.present[w.Key()]
+	})
 	for _, source := range h.cfg.Sources {
 		if _, ok := h.wants[source]; !ok {
 			return merged, false
@@ -239,6 +246,7 @@ func (h *Holder) carryOut(ctx context.Context, p plan) (problems map[vip.Key]str
 		if left := vip.Diff(h.announced, announce).Remove; len(left) > 0 {
 			removal = fmt.Errorf("withdrawing %d addresses: %w", len(left), err)
 		}
+		h.announced = vip.Union(h.announced, announce) // of either any part
 		for _, a := range announce {
 			problems[a.Key()] = oneLine(err)
 		}
@@ -279,13 +287,12 @@ func (h *Holder) announce(ctx context.Context, set []vip.Address) error {
 	return errors.Join(errs...)
 }
 
-// believe notes what is in the kernel.
+// believe notes what is in the kernel: held, and what a former run left.
 func (h *Holder) believe(held []vip.Address) {
+	adopted := h.cfg.Datapath.Adopted()
+	h.adopted = len(adopted) > 0
 	clear(h.present)
-	for _, a := range held {
-		h.present[a.Key()] = true
-	}
-	for _, a := range h.cfg.Datapath.Adopted() {
+	for _, a := range slices.Concat(held, adopted) {
 		h.present[a.Key()] = true
 	}
 }

@@ -69,6 +69,15 @@ func (r *rig) apply(source string, want ...agent.Want) {
 	synctest.Wait()
 }
 
+// stall has a round of the holder begin, since source wants addr, that lasts until goOn is called.
+func (r *rig) stall(source, addr string) (goOn func()) {
+	over := make(chan struct{})
+	r.kernel.change(func(k *room) { k.changed = func(vip.Change) { <-over } })
+	r.Set(source, want(addr))
+	synctest.Wait()
+	return func() { close(over) }
+}
+
 // expect compares what was recorded since the last time.
 func (r *rig) expect(lines ...string) {
 	r.t.Helper()
@@ -174,8 +183,7 @@ func TestHolder(t *testing.T) {
 		r := newRig(t, nil)
 		r.apply("a", want("192.0.2.1", "192.0.2.2")...)
 		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { k.refuse = netipMust("192.0.2.1") } })
-		_ = r.Await(t.Context(), r.Set("a", want("192.0.2.1")))
-		synctest.Wait()
+		r.apply("a", want("192.0.2.1")...) // no error: what was to be removed is
 		if got, want := text(r.States()), "192.0.2.1 failed: setting 192.0.2.1/32 on eth0: refused"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -214,10 +222,7 @@ func TestHolder(t *testing.T) {
 
 	story(t, "who waits is not answered by what was begun before", func(t *testing.T) {
 		r := newRig(t, nil)
-		round := make(chan struct{})
-		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { <-round } })
-		r.Set("a", want("192.0.2.1"))
-		synctest.Wait() // a round is under way
+		goOn := r.stall("a", "192.0.2.1")
 		waited := make(chan error)
 		go func() { waited <- r.Await(t.Context(), r.Set("a", want("192.0.2.2"))) }()
 		synctest.Wait()
@@ -226,9 +231,12 @@ func TestHolder(t *testing.T) {
 		if err := r.Await(gone, r.Set("b", nil)); !errors.Is(err, context.Canceled) {
 			t.Errorf("who gave up waiting was told %v", err)
 		}
-		close(round)
+		goOn()
 		if err := <-waited; err != nil {
 			t.Error(err)
+		}
+		if err := r.Await(t.Context(), 1); err != nil {
+			t.Errorf("who waits for what was replaced meanwhile is told %v", err)
 		}
 		if d := cmp.Diff([]string{
 			"kernel +192.0.2.1", "wire +192.0.2.1", "kernel +192.0.2.2", "wire -192.0.2.1", "wire +192.0.2.2", "kernel -192.0.2.1",
@@ -248,6 +256,20 @@ func TestHolder(t *testing.T) {
 		r.wire.breaks(nil)
 		time.Sleep(1100 * time.Millisecond)
 		r.expect("wire fails", "kernel -192.0.2.1", "wire -192.0.2.1")
+	})
+
+	story(t, "what may be announced, although announcing it failed, is to be withdrawn", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.wire.breaks(errors.New("no socket"))
+		r.apply("a", want("192.0.2.1", "192.0.2.2")...)
+		version := r.Set("a", want("192.0.2.2"))
+		if err := r.Await(t.Context(), version); err == nil {
+			t.Error("no error although the address may be announced")
+		}
+		r.wire.breaks(nil)
+		if err := r.Await(t.Context(), version); err != nil {
+			t.Error(err)
+		}
 	})
 
 	story(t, "what can't be announced is on the link, is shown, and is tried again", func(t *testing.T) {
@@ -276,6 +298,19 @@ func TestHolder(t *testing.T) {
 		synctest.Wait()
 		r.expect()
 		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		r.expect("wire -192.0.2.1", "kernel -192.0.2.1")
+	})
+
+	story(t, "so does one that was applied slowly", func(t *testing.T) {
+		r := newRig(t, nil)
+		slow := sync.OnceFunc(func() { time.Sleep(3 * time.Second) })
+		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { slow() } })
+		w := want("192.0.2.1")
+		w[0].Until = time.Now().Add(4 * time.Second)
+		r.apply("a", w...)
+		r.journal.take()
+		time.Sleep(time.Until(w[0].Until))
 		synctest.Wait()
 		r.expect("wire -192.0.2.1", "kernel -192.0.2.1")
 	})
@@ -349,6 +384,21 @@ func TestHolder(t *testing.T) {
 		}
 	})
 
+	story(t, "what is passed on while it is asked for is not taken any more", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := want("192.0.2.1")
+		w[0].Sure = false
+		r.apply("a", w...)
+		w[0].Quiet, w[0].Passing = true, true
+		r.apply("a", w...)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.expect()
+		if got := text(r.States()); got != "" || len(r.lan.ears) > 0 {
+			t.Errorf("%s; it listens to %d", got, len(r.lan.ears))
+		}
+	})
+
 	story(t, "who gets the right back when the successor was heard a moment ago has not passed it on", func(t *testing.T) {
 		r := newRig(t, nil)
 		w := passing(r)
@@ -381,15 +431,17 @@ func TestHolder(t *testing.T) {
 
 	story(t, "where two may announce, what is passed on stays announced, as leaving, until the right ends", func(t *testing.T) {
 		r := newRig(t, func(c *agent.HolderConfig, _ *rig) { c.Overlap, c.Listener = true, nil })
-		w := want("192.0.2.1", "192.0.2.2")
+		w := want("192.0.2.1", "192.0.2.2", "192.0.2.3")
+		w[2].Detached = true
 		r.apply("a", w...)
 		r.journal.take()
 		w[0].Quiet, w[0].Passing = true, true
 		w[1].Quiet = true // preserved, not passed
+		w[2].Quiet, w[2].Passing = true, true
 		r.apply("a", w...)
-		r.expect("wire marks 192.0.2.1", "wire -192.0.2.2")
+		r.expect("wire marks 192.0.2.1", "wire marks 192.0.2.3", "wire -192.0.2.2")
 		r.apply("a")
-		r.expect("wire -192.0.2.1", "kernel -192.0.2.1", "kernel -192.0.2.2")
+		r.expect("wire -192.0.2.1", "wire -192.0.2.3", "kernel -192.0.2.1", "kernel -192.0.2.2")
 	})
 
 	story(t, "detached addresses are announced without the kernel", func(t *testing.T) {
@@ -399,6 +451,39 @@ func TestHolder(t *testing.T) {
 		r.apply("a", w...)
 		r.apply("a")
 		r.expect("wire +192.0.2.1", "wire -192.0.2.1")
+	})
+
+	story(t, "whoever follows is told of each change once, sorted, and when it was", func(t *testing.T) {
+		var told []string
+		r := newRig(t, func(c *agent.HolderConfig, _ *rig) {
+			c.Changed = func(s []agent.State) {
+				told = append(told, text(s))
+				for _, s := range s {
+					if since := time.Since(s.Since); since > 0 {
+						t.Errorf("told of %s after %v", text([]agent.State{s}), since)
+					}
+				}
+			}
+		})
+		began := time.Now()
+		w := want("192.0.2.5", "192.0.2.3", "192.0.2.1", "192.0.2.4", "192.0.2.2")
+		r.apply("a", w...)
+		time.Sleep(time.Second)
+		w[1].Quiet = true
+		r.apply("a", w...)
+		for _, s := range r.States() {
+			if quiet := s.Phase == agent.Quiet; s.Since.After(began) != quiet {
+				t.Errorf("%s for %v", text([]agent.State{s}), time.Since(s.Since))
+			}
+		}
+		time.Sleep(time.Second)
+		r.apply("a")
+		if d := cmp.Diff([]string{
+			"192.0.2.1 held; 192.0.2.2 held; 192.0.2.3 held; 192.0.2.4 held; 192.0.2.5 held", "192.0.2.3 quiet",
+			"192.0.2.1 released; 192.0.2.2 released; 192.0.2.3 released; 192.0.2.4 released; 192.0.2.5 released",
+		}, told); d != "" {
+			t.Error(d)
+		}
 	})
 
 	story(t, "detached addresses do not suffer with the kernel's", func(t *testing.T) {
@@ -440,6 +525,20 @@ func TestHolderAdopts(t *testing.T) {
 		w[0].Quiet, w[0].Kept = true, true
 		r.apply("a", w...)
 		r.expect("wire -192.0.2.1", "wire -192.0.2.3", "kernel -192.0.2.1") // the third stays
+	})
+	story(t, "what a former run left and is gone is asked for before it is taken again", func(t *testing.T) {
+		for _, goes := range []func(*rig){
+			func(r *rig) { r.apply("b") },                                    // swept
+			func(r *rig) { r.kernel.change(func(k *room) { k.left = nil }) }, // at the end of its lifetime
+		} {
+			r := newRig(t, func(_ *agent.HolderConfig, r *rig) { left(r) })
+			r.apply("a")
+			goes(r)
+			r.apply("a", agent.Want{Address: addr("192.0.2.1")})
+			if got, want := text(r.States()), "192.0.2.1 probing"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
 	})
 	story(t, "what can't be swept is swept later", func(t *testing.T) {
 		r := newRig(t, func(_ *agent.HolderConfig, r *rig) {

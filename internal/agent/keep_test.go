@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,11 +52,9 @@ func TestHolderKeeps(t *testing.T) {
 		r := newRig(t, nil)
 		w := keep(r)
 		time.Sleep(900 * time.Millisecond)
-		round := make(chan struct{})
-		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { <-round } })
-		r.Set("a", want("192.0.2.1"))
+		goOn := r.stall("a", "192.0.2.1")
 		time.Sleep(2 * time.Second) // the LAN was asked meanwhile
-		close(round)
+		goOn()
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		r.expect("wire +192.0.2.1")
@@ -98,15 +97,8 @@ func TestHolderKeeps(t *testing.T) {
 	story(t, "what is preserved and was lost while the agent was frozen is not taken back", func(t *testing.T) {
 		r := newRig(t, nil)
 		keep(r)
-		frozen := false
-		r.kernel.mu.Lock()
-		r.kernel.changed = func(vip.Change) {
-			if !frozen {
-				frozen = true
-				time.Sleep(7 * time.Second)
-			}
-		}
-		r.kernel.mu.Unlock()
+		freeze := sync.OnceFunc(func() { time.Sleep(7 * time.Second) })
+		r.kernel.change(func(k *room) { k.changed = func(vip.Change) { freeze() } })
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		r.expect("kernel -192.0.2.1")
@@ -117,17 +109,12 @@ func TestHolderKeeps(t *testing.T) {
 		w := keep(r)
 		held := w
 		held.Quiet, held.Kept = false, false
-		round := make(chan struct{})
-		r.kernel.mu.Lock()
-		r.kernel.changed = func(vip.Change) { <-round }
-		r.kernel.mu.Unlock()
-		r.Set("b", []agent.Want{{Address: want("192.0.2.2")[0].Address, Sure: true}})
-		synctest.Wait() // a round is under way
+		goOn := r.stall("b", "192.0.2.2")
 		r.Set("a", []agent.Want{held})
 		r.lan.ears[w.Key()] <- agent.Announced // Passed says nothing to the source, which believes that it has the right
 		synctest.Wait()
 		r.Set("a", []agent.Want{w}) // the right was lost again before the holder's next round
-		close(round)
+		goOn()
 		time.Sleep(keptTestFor)
 		synctest.Wait()
 		r.expect("kernel +192.0.2.2", "wire +192.0.2.2", "kernel -192.0.2.1")
@@ -196,17 +183,12 @@ func TestHolderKeeps(t *testing.T) {
 		w := want("192.0.2.1")
 		w[0].Until = time.Now().Add(4 * time.Second)
 		r.apply("a", w...)
-		round := make(chan struct{})
-		r.kernel.mu.Lock()
-		r.kernel.changed = func(vip.Change) { <-round }
-		r.kernel.mu.Unlock()
-		r.Set("b", want("192.0.2.2"))
-		synctest.Wait() // a round is under way
+		goOn := r.stall("b", "192.0.2.2")
 		w[0].Quiet, w[0].Kept, w[0].Until = true, true, time.Time{}
 		r.Set("a", w)               // while the right lasted
 		time.Sleep(5 * time.Second) // the kernel has ended it: others may have it
 		r.journal.take()
-		close(round)
+		goOn()
 		synctest.Wait()
 		r.expect("wire +192.0.2.2", "wire -192.0.2.1", "kernel -192.0.2.1")
 	})

@@ -98,13 +98,18 @@ func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool
 		pr = &probe{}
 		h.probes[k] = pr
 	}
-	if h.mayProbe(pr, now) && !(pr.lost && h.present[k]) { // as long as it is here, nobody else would answer alone
+	here := pr.lost && h.present[k] // as long as it is, nobody else would answer alone
+	if !here && h.mayProbe(pr, now) {
 		h.startProbe(ctx, pr, w.Address)
 	}
-	if pr.running || !now.Before(pr.retry) {
+	switch {
+	case now.Before(pr.retry):
+		return true, pr.retry, pr.problem
+	case here:
+		return true, now.Add(retryAfter), pr.problem
+	default: // the end of a probe, its own or another that makes room for it, wakes the holder
 		return true, time.Time{}, pr.problem
 	}
-	return true, pr.retry, pr.problem
 }
 
 // Phase is how far an address has come on this node.

@@ -84,6 +84,9 @@ func TestWantsOfTwoSources(t *testing.T) {
 		for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
 			story(t, name+", "+order[0]+" first", func(t *testing.T) {
 				r := newRig(t, nil)
+				if c.listens { // it was held
+					r.apply(order[0], shape(4))
+				}
 				r.Set(order[0], []agent.Want{c.a()})
 				r.apply(order[1], c.b())
 				if r.lan.probed != nil {
@@ -111,7 +114,7 @@ func TestWantsOfTwoSources(t *testing.T) {
 
 	story(t, "one source that wants an address twice wants it once", func(t *testing.T) {
 		r := newRig(t, nil)
-		r.apply("a", shape(4), shape(9, wide), want("192.0.2.2")[0])
+		r.apply("a", shape(4), want("192.0.2.2")[0], shape(9, wide))
 		r.expect("kernel +192.0.2.1", "kernel +192.0.2.2", "wire +192.0.2.1", "wire +192.0.2.2")
 		if got, want := r.wire.has(), "/32 9s"; got != want {
 			t.Errorf("announced %q, not %q", got, want)
