@@ -28,6 +28,20 @@ func (s static) Watch(ctx context.Context, changed func([]netip.Addr)) error {
 	return nil
 }
 
+// changing is a resolver whose answer is what was sent last.
+type changing chan []netip.Addr
+
+func (c changing) Watch(ctx context.Context, changed func([]netip.Addr)) error {
+	for {
+		select {
+		case addrs := <-c:
+			changed(addrs)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // plane is a control plane's address over recording rooms.
 type plane struct {
 	*rig
@@ -125,10 +139,19 @@ func TestControlPlane(t *testing.T) {
 		p.expect("kernel -192.0.2.1")
 	})
 
+	story(t, "an agent that ends leaves what it holds without an election to the announcers to withdraw", func(t *testing.T) {
+		p := newPlane(t, false, func(c *agent.ControlPlaneConfig) { c.StayAtStop = true })
+		p.grant(claim)
+		p.stop()
+		must(t, <-p.done)
+		p.done <- nil
+		p.expect("kernel +192.0.2.1", "wire +192.0.2.1")
+	})
+
 	story(t, "another host that uses the address is told on the Node, once a minute", func(t *testing.T) {
 		p := newPlane(t, false)
 		p.grant(claim)
-		for range 70 {
+		for range 61 {
 			p.control.Conflict(netipMust("192.0.2.1"), "02:00:00:00:00:99")
 			p.control.Conflict(netipMust("192.0.2.2"), "02:00:00:00:00:99")
 			time.Sleep(time.Second)

@@ -28,11 +28,13 @@ func (s *Services) Passed(a vip.Address) {
 	if g == nil || !s.rights[g.Claim.Name].Passing {
 		return
 	}
-	s.passed[a.Key()] = true
-	if !slices.ContainsFunc(g.Addresses, func(b vip.Address) bool { return !s.passed[b.Key()] }) {
-		for _, b := range g.Addresses {
-			delete(s.passed, b.Key())
-		}
+	heard := s.passed[g.Claim.Name]
+	if heard == nil {
+		heard = make(map[vip.Key]bool)
+		s.passed[g.Claim.Name] = heard
+	}
+	heard[a.Key()] = true
+	if !slices.ContainsFunc(g.Addresses, func(b vip.Address) bool { return !heard[b.Key()] }) {
 		s.cfg.Elector.Heard(g.Claim.Name)
 	}
 }

@@ -19,8 +19,8 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 	for _, r := range rights {
 		if old, ok := s.rights[r.Claim]; !ok || old.Passing != r.Passing {
 			changed = append(changed, r.Claim)
+			delete(s.passed, r.Claim) // who was heard before took it then
 			s.cfg.Logger.Debug("right", "lease", r.Claim, "passing", r.Passing, "failover", r.Failover)
-			s.forgetPassed(r.Claim)
 		}
 		s.rights[r.Claim] = r
 		delete(s.kept, r.Claim)
@@ -29,6 +29,7 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 		changed = append(changed, lost.Claim)
 		delete(s.rights, lost.Claim)
 		delete(s.former, lost.Claim)
+		delete(s.passed, lost.Claim)
 		if s.cfg.Preserve && !s.stopping && !s.cfg.Detached && !lost.Passing {
 			if g := s.groups.claims[lost.Claim]; g != nil && !s.links.cut(g.Addresses) {
 				s.kept[lost.Claim] = true
@@ -49,15 +50,6 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 		s.inbox.hosts() // a former run may have left its name
 	}
 	return s.cfg.Holder.Await(ctx, version)
-}
-
-// forgetPassed forgets which successors were heard when a claim was passed on before, but not for all its addresses.
-func (s *Services) forgetPassed(claim string) {
-	if g := s.groups.claims[claim]; g != nil {
-		for _, a := range g.Addresses {
-			delete(s.passed, a.Key())
-		}
-	}
 }
 
 // rightsNotIn returns the rights of before that are not in now, which are among them already.

@@ -78,12 +78,12 @@ type Services struct {
 	leaving  string    // why this node hands over, or ""
 	drained  time.Time // with leaving: from when on what others serve is dropped
 	states   map[vip.Key]State
-	foreign  map[netip.Addr]foreign // addresses of ours that others were heard to use
-	passed   map[vip.Key]bool       // addresses whose successor was heard
-	spoken   bool                   // Apply was called
-	gone     map[string]bool        // nodes whose agents are gone, if it is for this one to tidy up after them
-	live     []string               // those whose agents live, in that case
-	list     []election.Right       // as given, sorted by claim
+	foreign  map[netip.Addr]foreign      // addresses of ours that others were heard to use
+	passed   map[string]map[vip.Key]bool // by claim that is passed on, the addresses whose successor was heard
+	spoken   bool                        // Apply was called
+	gone     map[string]bool             // nodes whose agents are gone, if it is for this one to tidy up after them
+	live     []string                    // those whose agents live, in that case
+	list     []election.Right            // as given, sorted by claim
 	rights   map[string]election.Right
 	former   map[string]*Group // what the rights are for, also where the claim has another name by now
 	kept     map[string]bool   // claims whose right was lost and whose addresses are preserved
@@ -97,7 +97,7 @@ type Services struct {
 func NewServices(cfg ServicesConfig) *Services {
 	s := &Services{
 		cfg: cfg, reasons: make(map[Name]Reason), ousted: make(map[Name]bool), states: make(map[vip.Key]State),
-		foreign: make(map[netip.Addr]foreign), passed: make(map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
+		foreign: make(map[netip.Addr]foreign), passed: make(map[string]map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
 		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool), disputes: make(disputes),
 		links: links{giveUp: cfg.GiveUpAfter, since: make(map[string]time.Time), alarms: make(map[string]time.Time)},
 	}

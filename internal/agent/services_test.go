@@ -134,18 +134,21 @@ type world struct {
 	end      func() // of Services, while the holder goes on
 }
 
-func newWorld(t *testing.T, change func(*agent.ServicesConfig)) *world {
+func newWorld(t *testing.T, change func(*agent.ServicesConfig), holders ...func(*agent.HolderConfig, *rig)) *world {
 	w := &world{elector: newDecider(), events: record.NewFakeRecorder(1000)}
 	w.client = fake.NewClientset(
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Status: corev1.NodeStatus{
 			Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.2"}},
 		}},
 	)
-	w.rig = newRig(t, func(c *agent.HolderConfig, _ *rig) {
+	w.rig = newRig(t, func(c *agent.HolderConfig, r *rig) {
 		c.Sources = []string{agent.SourceServices}
 		c.Changed = func(s []agent.State) { w.services.Changed(s) }
 		c.Passed = func(a vip.Address) { w.services.Passed(a) }
 		c.Prober = nil
+		for _, h := range holders {
+			h(c, r)
+		}
 	})
 	reporter := agent.NewReporter(agent.ReporterConfig{Node: "n1", Client: w.client, Events: w.events, Single: true, Logger: quietLog(t)})
 	cfg := agent.ServicesConfig{
@@ -468,6 +471,9 @@ func TestServices(t *testing.T) {
 		if len(w.elector.heard) > 0 {
 			t.Error("let go of when one of two was heard")
 		}
+		if n := w.services.Remembered(); n > 0 {
+			t.Errorf("%d are remembered of what is over", n)
+		}
 	})
 
 	story(t, "a Service that goes while it is passed on is let go of at once, and comes back as a new one", func(t *testing.T) {
@@ -488,6 +494,18 @@ func TestServices(t *testing.T) {
 		w.expectClaims("192.0.2.10 reports")
 		w.elector.grant(t, "192.0.2.10")
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
+	})
+
+	story(t, "what nobody had is asked for, what a node had that failed is taken at once", func(t *testing.T) {
+		w := newWorld(t, nil, func(c *agent.HolderConfig, r *rig) { c.Prober = r.lan })
+		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
+		w.elector.grant(t, "192.0.2.10")
+		w.expect()
+		w.settle()
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
+		w.elector.grant(t)
+		w.elector.grant(t, "192.0.2.10 failover")
+		w.expect("wire -192.0.2.10", "kernel -192.0.2.10", "kernel +192.0.2.10", "wire +192.0.2.10")
 	})
 
 	story(t, "an address that comes or goes takes no other with it", func(t *testing.T) {
@@ -544,6 +562,11 @@ func TestServices(t *testing.T) {
 			w.end()
 			w.expect("kernel -192.0.2.10")
 		}
+		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
+		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
+		w.elector.grant(t, "192.0.2.10")
+		w.end()
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
 	})
 
 	story(t, "an agent that ends before the election has spoken leaves what a former run left", func(t *testing.T) {
@@ -576,7 +599,7 @@ func TestServices(t *testing.T) {
 	preserving := func(t *testing.T) *world {
 		w := newWorld(t, func(c *agent.ServicesConfig) { c.Preserve = true })
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
-		w.elector.grant(t, "192.0.2.10")
+		w.elector.grant(t, "192.0.2.10", "reports")
 		return w
 	}
 	story(t, "preserved addresses go when another host is heard, and when the link is down", func(t *testing.T) {
@@ -595,6 +618,13 @@ func TestServices(t *testing.T) {
 	})
 	story(t, "what was passed on is not preserved, nor what is lost with the link", func(t *testing.T) {
 		w := preserving(t)
+		w.elector.grant(t)
+		w.elector.grant(t, "192.0.2.10")
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "wire +192.0.2.10")
+		w.elector.grant(t, "192.0.2.10 passing")
+		w.elector.grant(t)
+		w.expect("wire -192.0.2.10", "kernel -192.0.2.10")
+		w.elector.grant(t, "192.0.2.10")
 		w.elector.grant(t, "192.0.2.10 passing")
 		w.elector.grant(t)
 		w.expect("kernel +192.0.2.10", "wire +192.0.2.10", "wire -192.0.2.10", "kernel -192.0.2.10")
