@@ -156,16 +156,16 @@ func (c *ControlPlane) Changed(states []State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range states {
+		addr := s.Address.Prefix.Addr()
+		delete(c.here, addr) // also what is no address of the control plane any more
 		if !slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Key() == s.Address.Key() }) {
 			continue
 		}
-		if s.Phase == Conflict || s.Phase == Failed {
-			c.tellLocked(s.Address.Prefix.Addr(), fmt.Sprintf("%s: %s", s.Address.Prefix.Addr(), s.Problem))
-		}
-		if s.Phase == Held {
-			c.here[s.Address.Prefix.Addr()] = true
-		} else {
-			delete(c.here, s.Address.Prefix.Addr())
+		switch s.Phase {
+		case Conflict, Failed:
+			c.tellLocked(addr, fmt.Sprintf("%s: %s", addr, s.Problem))
+		case Held:
+			c.here[addr] = true
 		}
 	}
 	if c.cfg.Labels != nil {

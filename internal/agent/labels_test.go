@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"daymark/annotations"
 	"daymark/internal/agent"
 )
 
@@ -171,6 +172,30 @@ func TestLabelsOfTheControlPlane(t *testing.T) {
 		must(t, err)
 		if other.Labels[key] == "" {
 			t.Error("another holder's label was removed")
+		}
+		cancel()
+		must(t, <-done)
+	})
+
+	story(t, "an address that is the control plane's no more", func(t *testing.T) {
+		client := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
+		l := agent.NewLabels(agent.LabelsConfig{Node: "n1", Client: client, ControlPlane: true, Logger: quietLog(t)})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		addrs := make(changing)
+		p := newPlane(t, false, func(c *agent.ControlPlaneConfig) { c.Resolver, c.Labels = addrs, l })
+		addrs <- []netip.Addr{netipMust("192.0.2.1"), netipMust("192.0.2.2")}
+		p.grant("control-plane failover")
+		for _, now := range [][]netip.Addr{{netipMust("192.0.2.2"), netipMust("192.0.2.3")}, {netipMust("192.0.2.3")}, nil} {
+			addrs <- now
+			time.Sleep(time.Second)
+			synctest.Wait()
+			node, err := client.CoreV1().Nodes().Get(t.Context(), "n1", metav1.GetOptions{})
+			must(t, err)
+			if got, want := node.Labels[key], annotations.FormatLabelAddresses(now); got != want {
+				t.Errorf("the label is %q, not %q", got, want)
+			}
 		}
 		cancel()
 		must(t, <-done)
