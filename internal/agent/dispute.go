@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -16,9 +17,10 @@ type disputes map[netip.Addr]time.Time
 
 // again notes one more and reports whether it was repeated: a single frame may have been on its way for long.
 func (d disputes) again(addr netip.Addr, now time.Time) bool {
-	last, ok := d[addr]
+	maps.DeleteFunc(d, func(_ netip.Addr, last time.Time) bool { return now.Sub(last) >= foreignFor })
+	_, repeated := d[addr]
 	d[addr] = now
-	return ok && now.Sub(last) < foreignFor
+	return repeated
 }
 
 // Dispute has the lease settle it that another member, node, was heard to use an address which this node holds: the right to it
@@ -47,7 +49,11 @@ func (s *Services) Dispute(addr netip.Addr, node string, settled func(election.V
 
 // noteForeignLocked notes who uses an address. Who is heard beside another within toldEvery is left out.
 func (s *Services) noteForeignLocked(addr netip.Addr, f foreign) {
-	if last := s.foreign[addr]; f.won || last.who == f.who || f.at.Sub(last.at) >= toldEvery {
+	last, known := s.foreign[addr]
+	if !known {
+		maps.DeleteFunc(s.foreign, func(_ netip.Addr, old foreign) bool { return f.at.Sub(old.at) >= foreignFor })
+	}
+	if f.won || last.who == f.who || f.at.Sub(last.at) >= toldEvery {
 		s.foreign[addr] = f
 	}
 }

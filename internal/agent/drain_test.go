@@ -88,6 +88,12 @@ func TestDrainWithoutElection(t *testing.T) {
 		w.expect()
 	})
 
+	story(t, "an agent that ends leaves all that it holds to the announcers to withdraw", func(t *testing.T) {
+		w := start(t)
+		w.end()
+		w.expect()
+	})
+
 	story(t, "the last node that serves keeps everything until another does", func(t *testing.T) {
 		w := start(t)
 		w.cordon("n2", true)

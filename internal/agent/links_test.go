@@ -156,6 +156,8 @@ func TestLinks(t *testing.T) {
 		w.links(gone, "-")
 		time.Sleep(time.Minute)
 		expect(w, "", "", "", "")
+		w.elector.grant(t, "192.0.2.10")
+		w.expect("wire +192.0.2.10")
 	})
 
 	story(t, "metrics have the link of the settings and those that Services name, and whether they can carry traffic", func(t *testing.T) {
