@@ -104,9 +104,9 @@ func (s *Surroundings) SetDefaults(defaults []datapath.Default) { s.setDefaults(
 // LAN is what a node does about what it hears.
 type LAN struct{ n node }
 
-// NewLAN returns that of a node with a control plane and no Services.
-func NewLAN(lan *l2.Announcer, holder *agent.Holder, plane *agent.ControlPlane, log *slog.Logger) *LAN {
-	return &LAN{node{lan: lan, holder: holder, controlPlane: plane, log: log}}
+// NewLAN returns that of a node with a control plane, and with Services unless nil.
+func NewLAN(lan *l2.Announcer, holder *agent.Holder, plane *agent.ControlPlane, services *agent.Services, log *slog.Logger) *LAN {
+	return &LAN{node{lan: lan, holder: holder, controlPlane: plane, services: services, log: log}}
 }
 
 // Station has the node know the members by their hardware addresses.

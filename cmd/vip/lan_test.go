@@ -14,7 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/record"
 
+	"daymark/annotations"
 	main "daymark/cmd/vip"
 	"daymark/internal/agent"
 	"daymark/internal/election"
@@ -49,9 +54,9 @@ func (s *segment) Receive(b []byte) (int, error) {
 	}
 }
 
-// says has the other host speak of the address: claim it, or ask whether it is free (RFC 5227).
-func (s *segment) says(kind l2.Kind) {
-	ip := held.As4()
+// says has the other host speak of an address: claim it, or ask whether it is free (RFC 5227).
+func (s *segment) says(kind l2.Kind, addr netip.Addr) {
+	ip := addr.As4()
 	sender := ip
 	if kind == l2.Query {
 		sender = [4]byte{}
@@ -60,7 +65,8 @@ func (s *segment) says(kind l2.Kind) {
 	synctest.Wait()
 }
 
-var held = netip.MustParseAddr("192.0.2.1")
+// The control plane's address, and a Service's.
+var held, served = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.7")
 
 // kernel has what it is given.
 type kernel struct {
@@ -78,7 +84,7 @@ func (k *kernel) Held() []vip.Address         { k.mu.Lock(); defer k.mu.Unlock()
 func (k *kernel) Adopted() []vip.Address      { return nil }
 func (k *kernel) Sweep(context.Context) error { return nil }
 
-// judge grants the control plane's address and settles disputes as it is told.
+// judge grants what it is told, and settles disputes so.
 type judge struct {
 	right   election.Right
 	verdict election.Verdict
@@ -116,9 +122,29 @@ type hearing struct {
 	holder *agent.Holder
 	judge  *judge
 	told   []string
+
+	ofService *judge // nil without Services
+	events    *record.FakeRecorder
 }
 
-func hear(t *testing.T, right election.Right) *hearing {
+// service makes Services of which the node has one with the address served.
+func (h *hearing) service(log *slog.Logger) (*agent.Services, *agent.Reporter) {
+	client := fake.NewClientset(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", Annotations: map[string]string{
+			annotations.LoadBalancerIPs: served.String(), annotations.AllowReconcileWithoutEndpoints: "true",
+		}},
+		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}}},
+	})
+	h.ofService, h.events = &judge{right: election.Right{Claim: served.String(), Failover: true}}, record.NewFakeRecorder(10)
+	policy := agent.Policy{ClassLegacy: true, Link: "eth0", Bits4: 32}
+	reporter := agent.NewReporter(agent.ReporterConfig{Node: "n1", Client: client, Events: h.events, Logger: log})
+	return agent.NewServices(agent.ServicesConfig{
+		Node: "n1", Mode: "ARP", Policy: policy, Client: client, Holder: h.holder, Elector: h.ofService, Reporter: reporter, StayAtStop: true, Logger: log,
+	}), reporter
+}
+
+// hear starts a node with a right to the control plane's address; with says what else it has.
+func hear(t *testing.T, right election.Right, with ...string) *hearing {
 	h := &hearing{segment: &segment{in: make(chan []byte), end: make(chan struct{})}, judge: &judge{right: right}}
 	log := slog.New(slog.DiscardHandler)
 	lan, err := l2.New(l2.Config{Network: h.segment, Heard: func(f l2.Heard) { h.Heard(f) }})
@@ -126,18 +152,30 @@ func hear(t *testing.T, right election.Right) *hearing {
 		t.Fatal(err)
 	}
 	var plane *agent.ControlPlane
+	var services *agent.Services
 	h.holder = agent.NewHolder(agent.HolderConfig{
 		Datapath: &kernel{}, Announcers: []agent.Announcer{lan}, Prober: lan, Logger: log,
-		Changed: func(s []agent.State) { plane.Changed(s) },
+		Changed: func(s []agent.State) {
+			plane.Changed(s)
+			if services != nil {
+				services.Changed(s)
+			}
+		},
 	})
 	plane = agent.NewControlPlane(agent.ControlPlaneConfig{
 		Resolver: fixed{held}, Place: func(a netip.Addr) vip.Address { return vip.Address{Prefix: netip.PrefixFrom(a, 32), Link: "eth0"} },
 		Elector: h.judge, Holder: h.holder, StayAtStop: true, Tell: func(e agent.Event) { h.told = append(h.told, e.Text) }, Logger: log,
 	})
-	h.LAN = main.NewLAN(lan, h.holder, plane, log)
+	tasks := []func(context.Context) error{lan.Run, h.holder.Run, plane.Run}
+	if slices.Contains(with, "a Service") {
+		var reporter *agent.Reporter
+		services, reporter = h.service(log)
+		tasks = append(tasks, reporter.Run, services.Run)
+	}
+	h.LAN = main.NewLAN(lan, h.holder, plane, services, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	for i, run := range []func(context.Context) error{lan.Run, h.holder.Run, plane.Run} {
+	for i, run := range tasks {
 		running.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Error(i, err)
@@ -172,19 +210,19 @@ func TestLAN(t *testing.T) {
 	for name, f := range map[string]func(*testing.T){
 		"a stranger's claim is told, and the address is defended": func(t *testing.T) {
 			h, sent := rested(t)
-			h.says(l2.Claim)
+			h.says(l2.Claim, held)
 			h.expect(t, sent, 2, "control plane: 192.0.2.1 is also used by 02:00:00:00:00:aa")
 		},
 		"who only asks has not taken it": func(t *testing.T) {
 			h, sent := rested(t)
-			h.says(l2.Query)
+			h.says(l2.Query, held)
 			h.expect(t, sent, 0)
 		},
 		"who was there before lets the probe's finding be forgotten": func(t *testing.T) {
 			h := hear(t, election.Right{Claim: "control-plane"})
 			time.Sleep(50 * time.Millisecond)
 			synctest.Wait()
-			h.says(l2.Claim)
+			h.says(l2.Claim, held)
 			h.expect(t, h.sent.Load(), 0, "control plane: 192.0.2.1: 192.0.2.1 on eth0 is used by 02:00:00:00:00:aa")
 			if s := h.holder.States(); len(s) != 1 || s[0].Phase != agent.Conflict {
 				t.Errorf("it is %+v", s)
@@ -218,6 +256,32 @@ func TestLAN(t *testing.T) {
 				t.Errorf("the lease was asked %d times", h.judge.asked)
 			}
 		},
+		"a stranger's claim of a Service's address is told to its owner, and the address is defended": func(t *testing.T) {
+			h := hear(t, sure, "a Service")
+			time.Sleep(5 * time.Second) // both were refreshed
+			synctest.Wait()
+			sent := h.sent.Load()
+			h.says(l2.Claim, served)
+			h.expect(t, sent, 2)
+			var told []string
+			for len(h.events.Events) > 0 {
+				told = append(told, <-h.events.Events)
+			}
+			want := []string{"Normal Held Held by n1 with ARP", "Warning AddressTrouble 192.0.2.7 is also used by 02:00:00:00:00:aa"}
+			if d := cmp.Diff(want, told); d != "" {
+				t.Error(d)
+			}
+		},
+		"another member's claim is the affair of the lease that the address is under": func(t *testing.T) {
+			h := hear(t, sure, "a Service")
+			time.Sleep(time.Second)
+			for _, addr := range []netip.Addr{served, served, held, netip.MustParseAddr("192.0.2.8")} {
+				h.Dispute(l2.Heard{Key: vip.Key{Addr: addr, Link: "eth0"}, Kind: l2.Claim, MAC: other, At: time.Now()}, "n2")
+			}
+			if h.ofService.asked != 2 || h.judge.asked != 1 {
+				t.Errorf("the lease of Services was asked %d times, the control plane's %d times", h.ofService.asked, h.judge.asked)
+			}
+		},
 		"a former holder is put right, and nobody is asked": func(t *testing.T) {
 			h, sent := rested(t)
 			now := time.Now()
@@ -235,7 +299,7 @@ func TestLAN(t *testing.T) {
 			}
 			defer stop()
 			for kind, want := range map[l2.Kind]agent.Said{l2.Query: agent.Probed, l2.Claim: agent.Announced} {
-				h.says(kind)
+				h.says(kind, held)
 				select {
 				case said := <-heard:
 					if said != want {
