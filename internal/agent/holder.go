@@ -195,8 +195,10 @@ func (h *Holder) round(ctx context.Context) time.Duration {
 
 	if complete && !h.swept {
 		err := h.cfg.Datapath.Sweep(ctx)
-		h.swept = err == nil
-		removal = errors.Join(removal, err)
+		if h.swept = err == nil; !h.swept {
+			h.cfg.Logger.Warn("removing what a former run left failed", "err", oneLine(err))
+			removal = errors.Join(removal, err)
+		}
 	}
 	again := p.again - time.Since(now) // a right ends when it ends, however long this took
 	if len(problems) > 0 || removal != nil {

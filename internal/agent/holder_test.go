@@ -266,6 +266,7 @@ func TestHolder(t *testing.T) {
 		if err := r.Await(t.Context(), version); err == nil {
 			t.Error("no error although the address may be announced")
 		}
+		synctest.Wait()
 		r.wire.breaks(nil)
 		if err := r.Await(t.Context(), version); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 
 	"daymark/internal/agent"
 	"daymark/internal/election"
@@ -47,6 +50,12 @@ func TestMetrics(t *testing.T) {
 		w = newWorld(t, func(c *agent.ServicesConfig) {
 			c.Metrics = agent.NewMetrics(reg, func() []agent.State { return w.States() })
 		})
+		failed := false
+		w.client.PrependReactor("patch", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+			first := !failed
+			failed = true
+			return first, nil, errors.New("no connection")
+		})
 		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
 		w.elector.grant(t, "192.0.2.10")
 		w.services.Conflict(netipMust("192.0.2.10"), "02:00:00:00:00:99")
@@ -59,6 +68,7 @@ func TestMetrics(t *testing.T) {
 		if d := cmp.Diff([]string{
 			"daymark_agent_addresses held 1", "daymark_agent_conflicts_total 1", "daymark_agent_decide_seconds 1",
 			"daymark_agent_disputes_total confirmed 1", "daymark_agent_disputes_total lost 1",
+			"daymark_agent_reports_total failed 1", "daymark_agent_reports_total ok 1",
 		}, counted(t, reg)); d != "" {
 			t.Error(d)
 		}
@@ -76,6 +86,13 @@ func TestMetrics(t *testing.T) {
 		synctest.Wait()
 		if d := cmp.Diff([]string{"daymark_agent_conflicts_total 1", "daymark_agent_disputes_total undecided 1"}, counted(t, reg)); d != "" {
 			t.Error(d)
+		}
+		families, err := reg.Gather()
+		must(t, err)
+		for _, f := range families {
+			if n := len(f.GetMetric()); f.GetName() == "daymark_agent_addresses" && n != 5 {
+				t.Errorf("%d phases are shown where no address is in any, not 5", n)
+			}
 		}
 	})
 

@@ -74,7 +74,7 @@ func (s *Services) rightsNotIn(now []election.Right) []election.Right {
 // here, or somebody else has it, the right to the old one is for what is still wanted of it, and no address is dropped.
 func (s *Services) remember() {
 	for _, r := range s.list {
-		if g := s.groups.claims[r.Claim]; g != nil && s.former[r.Claim] != g {
+		if g := s.groups.claims[r.Claim]; g != nil {
 			s.former[r.Claim] = g
 		}
 	}

@@ -150,14 +150,16 @@ func newWorld(t *testing.T, change func(*agent.ServicesConfig), holders ...func(
 			h(c, r)
 		}
 	})
-	reporter := agent.NewReporter(agent.ReporterConfig{Node: "n1", Client: w.client, Events: w.events, Single: true, Logger: quietLog(t)})
 	cfg := agent.ServicesConfig{
-		Node: "n1", Mode: "ARP", Policy: defaultPolicy(), Client: w.client, Holder: w.Holder, Elector: w.elector,
-		Reporter: reporter, Logger: quietLog(t),
+		Node: "n1", Mode: "ARP", Policy: defaultPolicy(), Client: w.client, Holder: w.Holder, Elector: w.elector, Logger: quietLog(t),
 	}
 	if change != nil {
 		change(&cfg)
 	}
+	reporter := agent.NewReporter(agent.ReporterConfig{
+		Node: "n1", Client: w.client, Events: w.events, Single: true, Metrics: cfg.Metrics, Logger: cfg.Logger,
+	})
+	cfg.Reporter = reporter
 	w.services = agent.NewServices(cfg)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var tasks sync.WaitGroup
