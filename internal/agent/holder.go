@@ -294,8 +294,10 @@ func (h *Holder) believe(held []vip.Address) {
 	adopted := h.cfg.Datapath.Adopted()
 	h.adopted = len(adopted) > 0
 	clear(h.present)
-	for _, a := range slices.Concat(held, adopted) {
-		h.present[a.Key()] = true
+	for _, list := range [2][]vip.Address{held, adopted} {
+		for _, a := range list {
+			h.present[a.Key()] = true
+		}
 	}
 }
 
