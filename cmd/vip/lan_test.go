@@ -236,7 +236,7 @@ func TestLAN(t *testing.T) {
 			if err := h.judge.apply(t.Context(), []election.Right{{Claim: "control-plane", Passing: true}}); err != nil {
 				t.Error(err)
 			}
-			h.says(l2.Claim)
+			h.says(l2.Claim, held)
 			h.expect(t, h.sent.Load(), 0)
 			if s := h.holder.States(); len(s) != 1 || s[0].Phase != agent.Quiet {
 				t.Errorf("it is %+v", s)
