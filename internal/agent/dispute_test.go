@@ -180,7 +180,7 @@ func TestDispute(t *testing.T) {
 		p.control.Conflict(netipMust("192.0.2.1"), "A")
 		time.Sleep(10*time.Second - 1)
 		p.control.Conflict(netipMust("192.0.2.1"), "B")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		p.control.Conflict(netipMust("192.0.2.1"), "C")
 		warning := func(text string) agent.Event {
 			return agent.Event{Type: corev1.EventTypeWarning, Reason: "AddressTrouble", Text: "control plane: 192.0.2.1" + text}

@@ -83,8 +83,8 @@ func stripSlice(in *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	return out
 }
 
-// stripNode keeps labels and annotations of this node, of others only the label of the control plane's addresses, and of conditions only whether it is ready: a kubelet reports the time of each
-// every few minutes.
+// stripNode keeps labels and annotations of this node, of others only the label of the control plane's addresses, and of conditions only
+// whether it is ready: a kubelet reports the time of each every few minutes.
 func stripNode(in *corev1.Node, own bool) *corev1.Node {
 	out := &corev1.Node{TypeMeta: in.TypeMeta, ObjectMeta: stripMeta(in.ObjectMeta)}
 	out.Spec = corev1.NodeSpec{PodCIDRs: in.Spec.PodCIDRs, Unschedulable: in.Spec.Unschedulable, Taints: in.Spec.Taints}
