@@ -26,7 +26,8 @@ func TestAnotherMembersClaimIsSettledByTheLease(t *testing.T) {
 	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
 	vip, web := b.lan.Addr(201), b.lan.Addr(100)
 	for _, n := range b.nodes {
-		b.agent(n, "svc_enable=true", "cp_enable=true", "address="+vip.String())
+		// Leases so long that nobody loses one for want of the CPU.
+		b.agent(n, "svc_enable=true", "cp_enable=true", "address="+vip.String(), "vip_leaseduration=15", "vip_renewdeadline=10", "vip_retryperiod=1")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -48,6 +49,7 @@ func TestAnotherMembersClaimIsSettledByTheLease(t *testing.T) {
 		}
 		require.NoError(t, after(ctx, every))
 	}
+	took := time.Since(began)
 	for a, s := range sides {
 		if !require.Value(s.holder.Host.Has(a))(t) || require.Value(s.other.Host.Has(a))(t) {
 			t.Errorf("%s is not on %s alone", a, s.holder.Name())
@@ -68,8 +70,8 @@ func TestAnotherMembersClaimIsSettledByTheLease(t *testing.T) {
 		strangers += metric(t, n, "daymark_agent_conflicts_total")
 	}
 	// What is heard is news once a second for each address.
-	if confirmed < 4 || confirmed > 10 || lost > 0 || strangers > 0 {
-		t.Errorf("%v claims were refuted by the leases, %v lost, %v taken for strangers'; want 4 to 10, 0, 0", confirmed, lost, strangers)
+	if most := 2 * (took.Seconds() + 1); confirmed < 4 || confirmed > most || lost > 0 || strangers > 0 {
+		t.Errorf("%v claims were refuted by the leases in %v, %v lost, %v taken for strangers'; want 4 to %.1f, 0, 0", confirmed, took, lost, strangers, most)
 	}
 }
 
