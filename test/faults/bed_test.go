@@ -45,10 +45,11 @@ type bed struct {
 	flags    []string     // of the agents' manifest, beside the address
 	env      []string
 	agents   map[string]*netns.Command
+	pulse    *pulse
 }
 
 func newBed(t *testing.T) *bed {
-	b := &bed{Bed: controlplane.StartBed(t, "node-1", "node-2", "node-3"), agents: map[string]*netns.Command{}}
+	b := &bed{Bed: controlplane.StartBed(t, "node-1", "node-2", "node-3"), agents: map[string]*netns.Command{}, pulse: startPulse(t)}
 	b.program = require.Value(programs.BuildProduct(t.Context(), t.TempDir(), t.Output()))(t).VIP
 	b.stranger = require.Value(b.Lab.AddHost("stranger", b.LAN))(t)
 	for _, n := range b.Nodes() {

@@ -62,7 +62,6 @@ func (b *bed) crashes(t *testing.T, tb *table) {
 	})
 	t.Run("SIGKILL of the holder", func(t *testing.T) {
 		holder := b.settle(t)
-		killed := time.Now()
 		gone := make(chan time.Time, 1)
 		go func() {
 			_ = holder.WaitNoAddr(t.Context(), b.vips[0]) // moved tells
@@ -70,7 +69,7 @@ func (b *bed) crashes(t *testing.T, tb *table) {
 		}()
 		s := b.suffer(t, b.agents[holder.Name()].Kill, b.moved(holder))
 		tb.check(t, "SIGKILL of the holder", s, bounds{silence: dead})
-		if kept := (<-gone).Sub(killed); kept > leaseDuration+slack {
+		if kept := (<-gone).Sub(s.began); kept > leaseDuration+slack {
 			t.Errorf("its kernel kept the address for %v, longer than the lease", kept)
 		}
 		b.start(t, holder)
