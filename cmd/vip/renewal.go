@@ -28,7 +28,7 @@ type renewal struct {
 	kubeconfig string
 	log        *slog.Logger
 	fd         int    // of certificate and key; never closed: clients use it until the process ends
-	text       []byte // of the kubeconfig, when the certificate was taken from it
+	pair       []byte // what is in it
 	failing    bool
 }
 
@@ -48,7 +48,8 @@ func newRenewal(config *rest.Config, kubeconfig string, log *slog.Logger) (*rene
 	if len(config.CertData) == 0 || len(config.KeyData) == 0 {
 		return nil, nil
 	}
-	fd, err := memoryFile(pair(config))
+	content := pair(config)
+	fd, err := memoryFile(content)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func newRenewal(config *rest.Config, kubeconfig string, log *slog.Logger) (*rene
 		return nil, errors.Join(fmt.Errorf("reading a file of memory: %w", err), unix.Close(fd))
 	}
 	config.CertFile, config.KeyFile, config.CertData, config.KeyData = path, path, nil, nil
-	return &renewal{kubeconfig: kubeconfig, log: log, fd: fd}, nil
+	return &renewal{kubeconfig: kubeconfig, log: log, fd: fd, pair: content}, nil
 }
 
 // pair returns the client certificate and its key, which client-go looks for in one file as well.
@@ -89,20 +90,18 @@ func (r *renewal) look() error {
 	if err != nil {
 		return fmt.Errorf("reading the kubeconfig again: %w", err)
 	}
-	if bytes.Equal(text, r.text) {
-		return nil
-	}
 	config, err := clientcmd.RESTConfigFromKubeConfig(text)
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig %s again: %w", r.kubeconfig, err)
 	}
+	content := pair(config)
+	if bytes.Equal(content, r.pair) {
+		return nil
+	}
 	if _, err := tls.X509KeyPair(config.CertData, config.KeyData); err != nil {
 		return fmt.Errorf("reading the client certificate of %s again: %w", r.kubeconfig, err)
 	}
-	if r.text != nil {
-		r.log.Info("client certificate renewed", "path", r.kubeconfig)
-	}
-	next, err := memoryFile(pair(config))
+	next, err := memoryFile(content)
 	if err != nil {
 		return err
 	}
@@ -111,7 +110,8 @@ func (r *renewal) look() error {
 	if err := unix.Dup3(next, r.fd, unix.O_CLOEXEC); err != nil {
 		return fmt.Errorf("taking over the client certificate: %w", err)
 	}
-	r.text = text
+	r.pair = content
+	r.log.Info("client certificate renewed", "path", r.kubeconfig)
 	return nil
 }
 

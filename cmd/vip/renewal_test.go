@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,7 +77,8 @@ func TestRenewedClientCertificateIsUsed(t *testing.T) {
 	file, renew := whoAsks(t)
 	renew("first")
 	config := restConfig(t, vip.Config{Kubernetes: vip.Kubernetes{File: file}})
-	renewal, err := vip.NewRenewal(config, file, slog.New(slog.DiscardHandler))
+	var said strings.Builder
+	renewal, err := vip.NewRenewal(config, file, slog.New(slog.NewTextHandler(&said, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +129,11 @@ func TestRenewedClientCertificateIsUsed(t *testing.T) {
 	expect("second")
 	renew("third")
 	look()
+	look()
 	expect("third")
+	if n := strings.Count(said.String(), "client certificate renewed"); n != 2 {
+		t.Errorf("said %d times that it was renewed, want 2:\n%s", n, said.String())
+	}
 }
 
 func TestNoClientCertificateToFollow(t *testing.T) {

@@ -2,28 +2,39 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"daymark/test/netns"
 	"daymark/test/require"
 )
 
-// The order of kubeadm init: the agent is there before the API server, whose kubeconfig names the address that is not up yet.
+// The order of kubeadm init: the agent is there before the API server, whose kubeconfig names the address that is not up yet. That is written
+// anew as soon as the agent has read it, as by kubeadm certs renew; the client certificate that it had before has no rights.
 func TestControlPlaneAddressComesUpBesideTheFirstAPIServer(t *testing.T) {
 	b := newBed(t, "n1", "client")
 	addr := b.lan.Addr(200)
-	agent := b.agent(b.nodes[0], "cp_enable=true", "address="+addr.String(), "kubernetes_addr=")
+	admin := require.Value(b.cluster.Admin())(t)
+	conf := filepath.Join(t.TempDir(), "admin.conf")
+	renew := readOnce(t, conf, require.Value(b.cluster.Kubeconfig(addr, require.Value(b.cluster.User("former"))(t)))(t))
+	agent := b.agent(b.nodes[0], "cp_enable=true", "address="+addr.String(), "kubernetes_addr=", "k8s_config_file="+conf)
+	renew(require.Value(b.cluster.Kubeconfig(addr, admin))(t))
+	said(t, agent, `msg="client certificate renewed"`)
 	b.start()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	require.NoError(t, b.nodes[0].Host.WaitAddr(ctx, addr))
 
 	// A client of the address, from another host.
-	admin := require.Value(b.cluster.Admin())(t)
 	through := require.Value(kubernetes.NewForConfig(b.cluster.Config(b.nodes[1].Host, addr, admin)))(t)
 	if _, err := through.Discovery().RESTClient().Get().AbsPath("/healthz").DoRaw(ctx); err != nil {
 		t.Errorf("asking through the address: %v", err)
@@ -49,4 +60,32 @@ func TestControlPlaneAddressComesUpBesideTheFirstAPIServer(t *testing.T) {
 		t.Error("the control plane's address went with the agent for Services")
 	}
 	require.NoError(t, agent.Stop(ctx))
+}
+
+// readOnce makes a file of which the first reader gets a text. What it returns waits for that reader; whoever reads after it gets another one.
+func readOnce(t *testing.T, path string, first []byte) (then func([]byte)) {
+	t.Helper()
+	require.NoError(t, unix.Mkfifo(path, 0o600))
+	return func(text []byte) {
+		t.Helper()
+		var reader *os.File
+		until(t, 20*time.Second, "somebody reads "+path, func() bool {
+			var err error
+			reader, err = os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails without a reader: fifo(7)
+			return err == nil
+		})
+		next := path + ".next"
+		require.NoError(t, os.WriteFile(next, text, 0o600))
+		require.NoError(t, os.Rename(next, path)) // before the first one has it all: nobody else reads the pipe
+		_, err := reader.Write(first)
+		require.NoError(t, errors.Join(err, reader.Close()))
+	}
+}
+
+// said waits until a command's log has a text.
+func said(t *testing.T, c *netns.Command, text string) {
+	t.Helper()
+	until(t, 20*time.Second, c.Label+" says "+text, func() bool {
+		return strings.Contains(string(require.Value(os.ReadFile(c.Log()))(t)), text)
+	})
 }
