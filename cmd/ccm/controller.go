@@ -69,6 +69,7 @@ func newController(s *settings, getenv func(string) string) (*cobra.Command, err
 	}
 	own := cliflag.NamedFlagSets{}
 	s.addFlags(own.FlagSet("addresses"))
+	// Nothing stops it but a signal, the first of which ends it at once: it holds nothing, and who comes after it finishes what it began.
 	command := app.NewCloudControllerManagerCommand(opts, w.cloud, constructors, names.CCMControllerAliases(), own, wait.NeverStop)
 	command.Use = "ccm"
 	command.SilenceUsage = true

@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	root := NewCommand(os.Environ())
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
@@ -26,6 +26,33 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vip:", err)
 		os.Exit(1)
+	}
+}
+
+// stopSignals end the agent in good order: the kubelet sends the first, a terminal the second.
+func stopSignals() []os.Signal { return []os.Signal{syscall.SIGTERM, os.Interrupt} }
+
+// tellSignals says why stopping ended, and of each signal that comes after it, which changes nothing: a hand-over takes a second, and who
+// cut it short, as SIGKILL does, would leave what is held on the link, under a lease until that ends and without one for good.
+func tellSignals(stopping context.Context, log *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-stopping.Done():
+		case <-ctx.Done():
+			return nil
+		}
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, stopSignals()...)
+		defer signal.Stop(again)
+		log.Info("stopping", "reason", context.Cause(stopping))
+		for {
+			select {
+			case s := <-again:
+				log.Info("stopping already", "signal", s.String())
+			case <-ctx.Done():
+				return nil
+			}
+		}
 	}
 }
 

@@ -179,6 +179,7 @@ func (n *node) wire(ctx context.Context) error {
 	n.add(n.watchLinks)
 	agent.CountLinks(n.metrics, n.usedLinks)
 	n.add(trimMemory(n.log))
+	n.add(tellSignals(ctx, n.log))
 	n.wirePages()
 	return nil
 }

@@ -59,7 +59,18 @@ func TestControlPlaneAddressComesUpBesideTheFirstAPIServer(t *testing.T) {
 	if !require.Value(b.nodes[0].Host.Has(addr))(t) {
 		t.Error("the control plane's address went with the agent for Services")
 	}
+
+	// The API server hangs, to which the lease is to be given back: a stop takes a while, and a second signal changes nothing.
+	require.NoError(t, b.nodes[0].APIServer.Signal(unix.SIGSTOP))
+	require.NoError(t, agent.Signal(unix.SIGTERM))
+	said(t, agent, `msg=stopping reason="terminated signal received"`)
+	require.NoError(t, agent.Signal(unix.SIGINT))
+	said(t, agent, `msg="stopping already" signal=interrupt`)
 	require.NoError(t, agent.Stop(ctx))
+	require.NoError(t, agent.Err())
+	if require.Value(b.nodes[0].Host.Has(addr))(t) {
+		t.Error("the address outlives its agent")
+	}
 }
 
 // readOnce makes a file of which the first reader gets a text. What it returns waits for that reader; whoever reads after it gets another one.
