@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +70,28 @@ func TestWrongConfigurationStartsNothing(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q doesn't name %s: %v", args, want, err)
 			}
+		}
+	}
+}
+
+func TestStatusAsksWhereTheAgentListens(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }))
+	t.Cleanup(server.Close)
+	at := server.Listener.Addr().String()
+	_, port, _ := strings.Cut(at, ":")
+	for name, test := range map[string]struct{ environ, args []string }{
+		"named":               {[]string{"prometheus_server=:1"}, []string{"--from", at}},
+		"by the environment":  {[]string{"prometheus_server=:" + port}, nil},
+		"by a flag":           {nil, []string{"--prometheusHTTPServer", "0.0.0.0:" + port}},
+		"on one address only": {[]string{"prometheus_server=" + at}, nil},
+	} {
+		if out, _, err := execute(test.environ, append([]string{"status", "--json"}, test.args...)...); err != nil || out != "/vips" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+	for _, off := range []string{"", "2112", ":1"} {
+		if _, _, err := execute([]string{"prometheus_server=" + off}, "status"); err == nil || !strings.Contains(err.Error(), "--from") {
+			t.Errorf("%q: got %v", off, err)
 		}
 	}
 }

@@ -81,7 +81,7 @@ stronger of them is the one named first.`,
 	sources := func() Sources { return Sources{Flags: flags, Environ: environ, Host: ThisHost()} }
 	root.SetGlobalNormalizationFunc(IgnoreCase)
 	root.SetUsageFunc(usage)
-	root.AddCommand(managerCommand(sources), manifestCommand(sources), configCommand(sources), versionCommand(), statusCommand())
+	root.AddCommand(managerCommand(sources), manifestCommand(sources), configCommand(sources), versionCommand(), statusCommand(sources))
 	return root
 }
 

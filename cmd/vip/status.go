@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,7 +20,7 @@ import (
 	"daymark/internal/bgp"
 )
 
-func statusCommand() *cobra.Command {
+func statusCommand(sources func() Sources) *cobra.Command {
 	var from string
 	var raw bool
 	cmd := &cobra.Command{
@@ -26,6 +28,12 @@ func statusCommand() *cobra.Command {
 		Short: "Show what the agent on this node holds, and why it does not hold the rest",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if from == "" {
+				var err error
+				if from, err = listening(sources()); err != nil {
+					return err
+				}
+			}
 			body, err := fetch(cmd.Context(), "http://"+from+"/vips")
 			if err != nil {
 				return err
@@ -41,9 +49,24 @@ func statusCommand() *cobra.Command {
 			return printStatus(cmd.OutOrStdout(), v)
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "127.0.0.1:2112", "where the agent listens: its prometheus_server")
+	cmd.Flags().StringVar(&from, "from", "", "where the agent listens; else where prometheus_server says, on this node")
 	cmd.Flags().BoolVar(&raw, "json", false, "print the agent's answer as it is")
 	return cmd
+}
+
+// listening returns where the agent of this node is asked, with these settings. Whatever else they lack doesn't matter to that.
+func listening(src Sources) (string, error) {
+	loaded, _ := Load(src)
+	i := slices.IndexFunc(loaded.Values, func(v Value) bool { return v.Key == "prometheus_server" })
+	v := loaded.Values[i]
+	host, port, err := net.SplitHostPort(v.plain)
+	if err != nil {
+		return "", fmt.Errorf("prometheus_server=%q (%s) is nowhere to ask; name where the agent listens with --from", v.Text, v.Source)
+	}
+	if addr, err := netip.ParseAddr(host); err != nil || addr.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 func fetch(ctx context.Context, url string) ([]byte, error) {
@@ -55,7 +78,7 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking the agent: %w", err)
+		return nil, fmt.Errorf("asking the agent: %w (name its prometheus_server with --from)", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
