@@ -74,6 +74,14 @@ func TestWrongConfigurationStartsNothing(t *testing.T) {
 	}
 }
 
+// TestRightsOfAFileThatIsMissing: what the rights are to be made from can't be read, so they aren't those for everything.
+func TestRightsOfAFileThatIsMissing(t *testing.T) {
+	out, _, err := execute(nil, "manifest", "rbac", "--config-file", "/nowhere/vip.yaml")
+	if err == nil || !strings.Contains(err.Error(), "/nowhere/vip.yaml") || out != "" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestStatusAsksWhereTheAgentListens(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }))
 	t.Cleanup(server.Close)

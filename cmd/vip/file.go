@@ -15,6 +15,11 @@ import (
 // configFileKey is the setting that names the file.
 const configFileKey = "config_file"
 
+// hasFile reports whether a file was named, whatever is in it.
+func (l Loaded) hasFile() bool {
+	return slices.ContainsFunc(l.Values, func(v Value) bool { return v.Key == configFileKey && v.explicit })
+}
+
 // readFile reads the file that a flag or the environment names.
 func (l *loader) readFile() {
 	named := l.given[configFileKey]
@@ -48,7 +53,9 @@ func (l *loader) readFile() {
 			l.fail("file %q: %s and %s are the same setting", path, seen[s.key()], e.name)
 		default:
 			seen[s.key()] = e.name
-			l.add(s, given{from: fromFile, name: e.name, text: e.text})
+			if !e.unset {
+				l.add(s, given{from: fromFile, name: e.name, text: e.text})
+			}
 		}
 	}
 }
@@ -69,6 +76,7 @@ func (l *loader) byAnyName() map[string]setting {
 // there is none.
 type entry struct {
 	name, text string
+	unset      bool // null, also where the empty text is a value
 	err        error
 }
 
@@ -97,7 +105,7 @@ func flatten(prefix string, object map[string]any) []entry {
 			continue
 		}
 		text, err := valueText(object[name])
-		out = append(out, entry{full, text, err})
+		out = append(out, entry{name: full, text: text, unset: object[name] == nil, err: err})
 	}
 	return out
 }

@@ -184,3 +184,17 @@ func sameFromEnvironment(t *testing.T, first vip.Loaded) {
 		t.Fatalf("%q\nfirst %+v\nagain %+v", environ, first.Config, again.Config)
 	}
 }
+
+// null is not set, also for what the empty text means something to.
+func TestNullInAFileIsNotSet(t *testing.T) {
+	const rest = "vip_arp: true\nsvc_enable: true\nprometheus_server: "
+	for text, want := range map[string]string{"null": ":2112", "": ":2112", `""`: ""} {
+		got, err := fromFile(rest + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Config.HTTP.Metrics != want {
+			t.Errorf("prometheus_server: %s is %q, want %q", text, got.Config.HTTP.Metrics, want)
+		}
+	}
+}

@@ -256,7 +256,11 @@ func (l *loader) read(s setting, g given) string {
 		if s.secret {
 			shown = mask(s, g.text) // the error of a secret's kind doesn't show it either
 		}
-		l.fail("%s=%s: %w", g.where(), shown, err)
+		where := g.where()
+		if g.from == fromDefault { // what this machine is called
+			where = s.key() + " is not set, and " + where
+		}
+		l.fail("%s=%s: %w", where, shown, err)
 		return ""
 	}
 	return s.format(&l.out.Config)

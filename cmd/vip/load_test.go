@@ -219,6 +219,17 @@ func TestEveryWrongValueIsReported(t *testing.T) {
 	}
 }
 
+// A default that this machine gives and that is wrong names the setting to use instead.
+func TestWrongDefaultNamesItsSetting(t *testing.T) {
+	host := bed("")
+	host.Name = func() (string, error) { return "Node_1", nil }
+	_, err := vip.Load(vip.Sources{Environ: least(), Host: host})
+	const want = `vip_nodename is not set, and default="node_1": not a name of a Kubernetes object`
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
 // Two agents on one node must not take each other's addresses for their own.
 func TestInstance(t *testing.T) {
 	seen := map[string]string{}

@@ -64,7 +64,7 @@ func rbacCommand(sources func() Sources) *cobra.Command {
 		Args: cobra.NoArgs, Annotations: takesSettings(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := Load(sources())
-			if len(loaded.Environment()) == 0 {
+			if len(loaded.Environment()) == 0 && !loaded.hasFile() {
 				return write(cmd.OutOrStdout(), func() ([]byte, error) { return manifests.RBAC(allRights()) })
 			}
 			if err := verdict(cmd.ErrOrStderr(), loaded, err); err != nil {
