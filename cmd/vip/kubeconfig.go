@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"syscall"
@@ -27,7 +29,7 @@ const localName = "kubernetes"
 
 // RESTConfig returns how the API server is reached: by the pod's service account, or by a kubeconfig.
 //
-// An agent that holds the control plane's address and has a kubeconfig asks the API server of its own node, whatever URL
+// An agent that holds the control plane's address and has a kubeconfig asks the API server of its own node, through no proxy, whatever URL
 // the kubeconfig names: that URL is the address that isn't up yet. With Kubernetes.Detect it waits, until ctx ends, for
 // an address that works.
 func RESTConfig(ctx context.Context, c Config, log *slog.Logger) (*rest.Config, error) {
@@ -40,6 +42,9 @@ func RESTConfig(ctx context.Context, c Config, log *slog.Logger) (*rest.Config, 
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	config.Dial = dialer(c.Election.Timing.RenewDeadline / 2)
+	if local { // HTTPS_PROXY is for others
+		config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
 	switch {
 	case !local:
 	case c.Kubernetes.Detect:

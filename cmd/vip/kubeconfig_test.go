@@ -111,6 +111,12 @@ func TestControlPlaneAsksItsOwnAPIServer(t *testing.T) {
 	if status := ask(t, config); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
+	if config.Proxy == nil {
+		t.Fatal("a proxy of the environment is asked")
+	}
+	if proxy, err := config.Proxy(httptest.NewRequest(http.MethodGet, config.Host, nil)); proxy != nil || err != nil {
+		t.Errorf("proxy %v, %v", proxy, err)
+	}
 }
 
 // A connection to an API server that vanished is found dead by the kernel: in time for another attempt to renew a lease where
