@@ -115,15 +115,15 @@ func (n *node) wireMetal(recorder record.EventRecorder) error {
 	if err != nil {
 		return err
 	}
+	tell := agent.NodeEvents(recorder, n.cfg.Node.Name)
 	announcer := equinix.NewAnnouncer(equinix.AnnouncerConfig{
 		Connect: func(ctx context.Context) (equinix.AssignAPI, string, error) { return m.connect(ctx) },
 		Assigned: func(addr netip.Addr, err error) {
-			on := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: n.cfg.Node.Name}
 			if err != nil {
-				recorder.Eventf(on, corev1.EventTypeWarning, "ControlPlaneAddressNotAssigned", "%s: %s", addr, err)
+				tell(agent.Event{Type: corev1.EventTypeWarning, Reason: "ControlPlaneAddressNotAssigned", Text: fmt.Sprintf("%s: %s", addr, err)})
 				return
 			}
-			recorder.Eventf(on, corev1.EventTypeNormal, "ControlPlaneAddressAssigned", "%s is assigned to this node's device", addr)
+			tell(agent.Event{Type: corev1.EventTypeNormal, Reason: "ControlPlaneAddressAssigned", Text: addr.String() + " is assigned to this node's device"})
 		},
 		Log: n.log,
 	})

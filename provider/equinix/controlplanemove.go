@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // candidate is a device that has the control plane's address or could have it, and what its API server said last.
@@ -135,8 +136,9 @@ func (c *ControlPlane) moved(from []Assignment, to *candidate) {
 	c.cfg.Events.Eventf(nodeObject(to.node), corev1.EventTypeNormal, "ControlPlaneAddressAssigned", "the control plane's address %s is assigned to this node", c.address)
 }
 
+// nodeObject names a Node as the kubelet's Events do, which `kubectl describe node` shows.
 func nodeObject(name string) *corev1.ObjectReference {
-	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name}
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}
 }
 
 // serverOf returns the device of a Node and the address of its API server: the Node's first internal one that isn't the shared one.

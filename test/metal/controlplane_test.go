@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"daymark/test/controlplane"
 	"daymark/test/metal"
 	"daymark/test/netns"
@@ -131,6 +133,22 @@ func (s *site) moved(ctx context.Context, before *netns.Host) *netns.Host {
 	}
 }
 
+// assigned waits until `kubectl describe node` tells that a node has the address: it shows Events whose UID is the Node's, or its name.
+func (s *site) assigned(ctx context.Context, node string) {
+	s.t.Helper()
+	client := require.Value(s.cluster.Client())(s.t)
+	selector := metav1.ListOptions{FieldSelector: fmt.Sprintf("involvedObject.kind=Node,involvedObject.name=%[1]s,involvedObject.uid=%[1]s,reason=ControlPlaneAddressAssigned", node)}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for len(require.Value(client.CoreV1().Events("default").List(ctx, selector))(s.t).Items) == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.t.Fatalf("no Event about %s says that it has the address", node)
+		}
+	}
+}
+
 // TestAgentsMoveTheAddress has no cloud-controller-manager: each node's agent takes the address when it gets the lease.
 func TestAgentsMoveTheAddress(t *testing.T) {
 	s := newSite(t)
@@ -144,6 +162,7 @@ func TestAgentsMoveTheAddress(t *testing.T) {
 	if links := require.Value(first.Addrs("lo"))(t); len(links) != 1 || links[0].Addr() != s.eip {
 		t.Errorf("on lo of %s: %v", first.Name(), links)
 	}
+	s.assigned(ctx, first.Name())
 
 	// Planned: the lease is passed on, and the old holder answers until the routers know the new one.
 	out := s.outage(ctx, first, func() error { return agents[first.Name()].Stop(ctx) })
