@@ -99,7 +99,7 @@ func TestServiceOfPolicyLocalFollowsItsEndpoints(t *testing.T) {
 }
 
 // What becomes an address of a node or its gateway's while the agent runs is refused from then on, and let go of where it was held; what
-// kube-proxy in IPVS mode does with the addresses of Services changes nothing.
+// kube-proxy in IPVS mode does with the addresses of Services changes nothing. That it makes every node answer for them is told on the Node.
 func TestAddressesThatBecomeTheNodesOwnAreRefused(t *testing.T) {
 	b := newBed(t, "n1")
 	b.start()
@@ -116,13 +116,16 @@ func TestAddressesThatBecomeTheNodesOwnAreRefused(t *testing.T) {
 		b.service(name, addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
 		b.held(ctx, name, "n1")
 	}
-	ip("link", "add", "proxy", "type", "bridge") // a dummy is not to be had everywhere
-	ip("link", "set", "proxy", "arp", "off", "up")
-	ip("address", "add", kept.String()+"/32", "dev", "proxy")
+	require.NoError(t, node.Sysctl("net.ipv4.conf.all.arp_ignore=0", "net.ipv4.conf.eth0.arp_ignore=0"))
+	ip("link", "add", "kube-ipvs0", "type", "bridge") // a dummy is not to be had everywhere
+	ip("link", "set", "kube-ipvs0", "arp", "off", "up")
+	ip("address", "add", kept.String()+"/32", "dev", "kube-ipvs0")
+	b.nodeEvent(ctx, node, corev1.EventTypeWarning, "ARPNotStrict", "kube-proxy has the addresses of all Services on kube-ipvs0, and the kernel answers "+
+		"ARP for them on eth0, also while another node holds them: set ipvs.strictARP in kube-proxy's configuration (arp_ignore is 0)")
 
 	ip("route", "add", "default", "via", gateway.String())
 	b.event(ctx, "gateway", "AddressRefused", gateway.String()+": the default gateway on eth0")
-	ip("address", "add", own.String()+"/16", "dev", "proxy")
+	ip("address", "add", own.String()+"/16", "dev", "kube-ipvs0")
 	b.event(ctx, "own", "AddressRefused", own.String()+": an address of node n1 itself")
 	require.NoError(t, node.Host.WaitNoAddr(ctx, gateway))
 	for _, name := range []string{"gateway", "own"} {
