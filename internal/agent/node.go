@@ -55,7 +55,7 @@ func (w NodeWatch) Run(ctx context.Context) error {
 	}
 	f.Start(ctx.Done())
 	<-ctx.Done()
-	f.Shutdown()
+	untilEnd(ctx, f.Shutdown)
 	return nil
 }
 

@@ -89,9 +89,11 @@ func (o *objects) run(ctx context.Context, log *slog.Logger) error {
 	}
 	o.followRanges(ctx, log)
 	<-ctx.Done()
-	for _, f := range o.factories {
-		f.Shutdown()
-	}
+	untilEnd(ctx, func() {
+		for _, f := range o.factories {
+			f.Shutdown()
+		}
+	})
 	return nil
 }
 

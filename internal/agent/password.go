@@ -142,7 +142,7 @@ func (p *Peering) watchSecret(ctx context.Context, full string) (*secretWatch, e
 		return nil, err
 	}
 	p.tasks.Go(func() error {
-		w.informer.RunWithContext(ctx)
+		untilEnd(ctx, func() { w.informer.RunWithContext(ctx) })
 		return nil
 	})
 	p.tasks.Go(func() error {

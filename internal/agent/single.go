@@ -26,7 +26,7 @@ func (p *Peering) watch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watching node %s: %w", p.cfg.NodeName, err)
 	}
-	informer.RunWithContext(ctx)
+	untilEnd(ctx, func() { informer.RunWithContext(ctx) })
 	return nil
 }
 
