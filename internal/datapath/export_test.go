@@ -11,6 +11,9 @@ import (
 // What the tests of this package look at from outside.
 var Lifetime = lifetime
 
+// UsableAfter is usableAfter.
+const UsableAfter = usableAfter
+
 var parseTime = time.Unix(0, 0)
 
 // ParseAll reads everything in b as the kernel's notifications are read.

@@ -106,21 +106,27 @@ func TestSetAddsBeforeItRemoves(t *testing.T) {
 }
 
 // TestWhatIsSetAnswers adds an IPv6 address again and again: the kernel answers before its work queue has added the route to it, and what
-// came in between would be lost.
+// came in between would be lost. Set says where the route is late, and goes on.
 func TestWhatIsSetAnswers(t *testing.T) {
 	l := link(t, "v0")
-	warned := make(warnings, 300) // on a starved machine it goes on without
+	warned := make(warnings, 300)
 	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	ip := net.ParseIP("2001:db8::1")
 	for range 300 {
-		before := len(warned)
+		before, began := len(warned), time.Now()
 		set(t, k, addr("2001:db8::1/128", l))
+		took := time.Since(began)
 		routes, err := netlink.RouteGet(ip)
-		if len(warned) == before && (err != nil || routes[0].Type != unix.RTN_LOCAL) {
+		switch late := len(warned) > before; {
+		case late && took < datapath.UsableAfter:
+			t.Fatalf("it went on without a route after %v", took)
+		case !late && (err != nil || routes[0].Type != unix.RTN_LOCAL):
 			t.Fatalf("there is no route to it yet: %v, %v", routes, err)
 		}
 		set(t, k)
 	}
+	// Where tests share a machine, its kernel may not get to the work queue for so long, now and then. A tenth is more than now and then; a wait
+	// that doesn't see the route would be too long every time.
 	if n := len(warned); n > 30 {
 		t.Errorf("it took longer than is waited %d times of 300", n)
 	}
