@@ -36,6 +36,8 @@ type watcher struct {
 	events   chan event
 	// stale makes it start over: the loop knows of something that the watch should have told.
 	stale chan struct{}
+
+	failing bool // the last list failed; run's
 }
 
 // run watches until ctx ends.
@@ -68,6 +70,7 @@ func (w *watcher) once(ctx context.Context) error {
 	listing, done := context.WithTimeout(ctx, w.timeout)
 	list, err := w.leases.List(listing, w.selector)
 	done()
+	w.note(ctx, err)
 	if err != nil {
 		return fmt.Errorf("listing leases: %w", err)
 	}
@@ -101,6 +104,17 @@ func (w *watcher) once(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// note says why leases can't be listed, once, and when they can be again: until then this node stands for nothing.
+func (w *watcher) note(ctx context.Context, err error) {
+	switch failing := err != nil; {
+	case failing && !w.failing && ctx.Err() == nil:
+		w.log.Warn("leases can't be read, trying on", "err", err)
+	case !failing && w.failing:
+		w.log.Info("leases can be read")
+	}
+	w.failing = err != nil
 }
 
 // pass hands one event of the stream on.
