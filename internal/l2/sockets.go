@@ -28,9 +28,9 @@ func (Sockets) Open(link string, family Family) (Port, error) {
 	if len(ifi.HardwareAddr) != len(MAC{}) || ifi.Flags&net.FlagLoopback != 0 || noARP(link) {
 		return nil, ErrNoNeighbours
 	}
-	protocol, filter := unix.ETH_P_ARP, arpFilter()
+	protocol, filter := unix.ETH_P_ARP, arpFilter(ifi.Index)
 	if family == IPv6 {
-		protocol, filter = unix.ETH_P_IPV6, ndFilter()
+		protocol, filter = unix.ETH_P_IPV6, ndFilter(ifi.Index)
 	}
 	program, err := bpf.Assemble(filter)
 	if err != nil {
@@ -137,52 +137,6 @@ func linkError(err error) error {
 		return ErrBusy
 	}
 	return err
-}
-
-// Offsets in an Ethernet frame for the filters.
-const (
-	atARP       = etherSize
-	atNext      = etherSize + 6
-	atICMP      = etherSize + ipv6Size
-	wholePacket = frameSize
-)
-
-// foreign are the first instructions of each filter: what the kernel's own ARP and NDP don't take is dropped. That is frames of our
-// own, those for other stations, and those of a VLAN that the kernel has no link for, whose tag it removes and which it says are for
-// another station (__netif_receive_skb_core in net/core/dev.c). The last two of the filter are accept and drop; size is how many
-// lie between.
-func foreign(size int) []bpf.Instruction {
-	return []bpf.Instruction{
-		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: uint8(size + 1)},
-	}
-}
-
-func arpFilter() []bpf.Instruction {
-	const size = 6
-	return append(foreign(size),
-		bpf.LoadAbsolute{Off: atARP, Size: 4}, // hardware type and protocol type
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x00010800, SkipTrue: 5},
-		bpf.LoadAbsolute{Off: atARP + 4, Size: 2}, // sizes
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x0604, SkipTrue: 3},
-		bpf.LoadAbsolute{Off: atARP + 6, Size: 2}, // operation
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: uint32(arpReply), SkipTrue: 1},
-		bpf.RetConstant{Val: wholePacket},
-		bpf.RetConstant{Val: 0},
-	)
-}
-
-func ndFilter() []bpf.Instruction {
-	const size = 5
-	return append(foreign(size),
-		bpf.LoadAbsolute{Off: atNext, Size: 2}, // next header and hop limit
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protoICMPv6<<8 | hopLimit, SkipTrue: 4},
-		bpf.LoadAbsolute{Off: atICMP, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpNS, SkipTrue: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpNA, SkipTrue: 1},
-		bpf.RetConstant{Val: wholePacket},
-		bpf.RetConstant{Val: 0},
-	)
 }
 
 // Watch implements [Network]: the kernel's notifications say that something changed, a fresh look says what.
