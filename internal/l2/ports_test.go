@@ -101,6 +101,32 @@ func TestPortsThatBreak(t *testing.T) {
 	}
 }
 
+// Who only asks sends no announcement that would find out.
+func TestAProbeGivesUpAPortThatBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := simulated()
+		memory := w.Network.(*wire)
+		network := breaking{w.Network, make(chan error, 1), make(chan error, 2)}
+		w.Network = network
+		a, addr := w.start(t, l2.Config{}), w.addr("198.18.0.10", 0)
+		for _, test := range []struct {
+			broken error
+			opened int
+		}{{errors.New("broken"), 2}, {l2.ErrBusy, 2}, {l2.ErrLinkDown, 2}} {
+			network.send <- test.broken
+			if err := a.Probe(t.Context(), addr.Key()); !errors.Is(err, test.broken) {
+				t.Errorf("%v, want %v", err, test.broken)
+			}
+			if err := a.Probe(t.Context(), addr.Key()); err != nil {
+				t.Errorf("after %v: %v", test.broken, err)
+			}
+			if n := memory.opened(); n != test.opened || memory.open() != 1 {
+				t.Errorf("after %v: opened %d times, want %d; %d are open", test.broken, n, test.opened, memory.open())
+			}
+		}
+	})
+}
+
 func TestLinksWithoutNeighbours(t *testing.T) {
 	t.Parallel()
 	w := real(t)

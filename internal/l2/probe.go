@@ -89,7 +89,7 @@ func (a *Announcer) ask(key vip.Key) (neighbours bool, err error) {
 	defer a.mu.Unlock()
 	p, err := a.portLocked(portKey{key.Link, familyOf(key.Addr)})
 	if err == nil && p.conn != nil {
-		err = p.conn.Send(probe(key.Addr, p.conn.MAC()))
+		err = a.tryLocked(p, probe(key.Addr, p.conn.MAC()))
 	}
 	if err != nil {
 		return false, fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, err)

@@ -68,20 +68,24 @@ func (a *Announcer) sendLocked(p *port, addr vip.Address, frames func(netip.Addr
 	return true
 }
 
-// sendFrameLocked sends a frame. A link that is down loses it: everything is announced anew when it comes up. So does one that
-// is busy, and the next announcement makes up for it. A port that is of no more use is closed, and opened anew by whoever needs
-// it next.
+// sendFrameLocked sends a frame of an announcement. A link that is down loses it: everything is announced anew when it comes up. So
+// does one that is busy, and the next announcement makes up for it.
 func (a *Announcer) sendFrameLocked(p *port, frame []byte) {
-	err := p.conn.Send(frame)
-	if err == nil {
-		a.metrics.sent.WithLabelValues(string(p.family)).Inc()
+	if a.tryLocked(p, frame) != nil {
+		a.metrics.failed.Inc()
 		return
 	}
-	a.metrics.failed.Inc()
-	if !errors.Is(err, ErrLinkDown) && !errors.Is(err, ErrBusy) && a.ports[p.portKey] == p {
+	a.metrics.sent.WithLabelValues(string(p.family)).Inc()
+}
+
+// tryLocked sends a frame. A port that is of no more use is closed, and opened anew by whoever needs it next.
+func (a *Announcer) tryLocked(p *port, frame []byte) error {
+	err := p.conn.Send(frame)
+	if err != nil && !errors.Is(err, ErrLinkDown) && !errors.Is(err, ErrBusy) && a.ports[p.portKey] == p {
 		a.log.Debug("frame not sent", "link", p.link, "family", string(p.family), "err", err)
 		_ = a.closePortLocked(p.portKey)
 	}
+	return err
 }
 
 // Defend announces an address once more, in answer to a foreign claim, at most once in 10 s for each (RFC 5227, 2.4 c), and
