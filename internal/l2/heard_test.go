@@ -154,6 +154,39 @@ func TestAProbeEndsWithItsContextAndSaysWhoIsThere(t *testing.T) {
 	})
 }
 
+// The time in which an answer is late begins with the question, however long the announcer took to ask it.
+func TestAnAnswerIsLateAfterTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan l2.Heard, 100)
+		w := simulated()
+		memory := w.Network.(*wire)
+		far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{Heard: func(h l2.Heard) { told <- h }})
+		addr := w.addr("198.18.0.10", 0)
+		_, stop, err := a.Listen(addr.Key()) // the port is open, and nothing is due
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		w.settle()
+		stalled := make(chan struct{})
+		memory.stalled = stalled
+		done := make(chan error, 1)
+		go func() { done <- a.Probe(t.Context(), addr.Key()) }()
+		wait(300 * time.Millisecond)
+		memory.mu.Lock()
+		memory.stalled = nil
+		memory.mu.Unlock()
+		close(stalled)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		far.say(t, l2.Announcements(addr.Prefix.Addr(), stranger)[0])
+		if n := len(told); n != 1 || !(<-told).Late {
+			t.Errorf("an answer 21 ms after the question: told %d times", n)
+		}
+	})
+}
+
 func TestWhoProbesAfterUsIsNotLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan l2.Heard, 100)

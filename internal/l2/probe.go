@@ -44,11 +44,14 @@ func (a *Announcer) Probe(ctx context.Context, key vip.Key) error {
 		return fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, err)
 	}
 	defer stop()
-	began := time.Now()
+	var asked time.Time
 	for i := range probes {
 		neighbours, err := a.ask(key)
 		if err != nil || !neighbours {
 			return err
+		}
+		if i == 0 {
+			asked = time.Now() // not before: the announcer may have been busy with its ports
 		}
 		wait := probeWait
 		if i == probes-1 && a.isSlow(key) {
@@ -59,7 +62,7 @@ func (a *Announcer) Probe(ctx context.Context, key vip.Key) error {
 		}
 	}
 	a.mu.Lock()
-	a.doubts[key] = began.Add(doubt)
+	a.doubts[key] = asked.Add(doubt)
 	a.mu.Unlock()
 	return answer(ctx, heard, 0) // what was heard before the doubt was noted
 }
