@@ -109,10 +109,13 @@ type refusal struct {
 	until time.Time
 }
 
+// news is what is told once in a while. A late answer is news, although the same station's claim of a moment ago was told: meanwhile
+// the address was let go of, and probed for.
 type news struct {
 	vip.Key
 	mac  MAC
 	kind Kind
+	late bool
 }
 
 // New returns an announcer of nothing.

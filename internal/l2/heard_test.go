@@ -154,6 +154,31 @@ func TestAProbeEndsWithItsContextAndSaysWhoIsThere(t *testing.T) {
 	})
 }
 
+func TestALateAnswerIsToldSoonAfterAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan l2.Heard, 100)
+		w := simulated()
+		far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{Heard: func(h l2.Heard) { told <- h }})
+		addr := w.addr("198.18.0.10", 0)
+		claim := l2.Announcements(addr.Prefix.Addr(), stranger)[0]
+		set(t, a, addr)
+		w.settle()
+		far.say(t, claim)
+		set(t, a)
+		if err := a.Probe(t.Context(), addr.Key()); err != nil {
+			t.Fatal(err)
+		}
+		far.say(t, claim, claim)
+		var late []bool
+		for len(told) > 0 {
+			late = append(late, (<-told).Late)
+		}
+		if d := cmp.Diff([]bool{false, true}, late); d != "" {
+			t.Errorf("told of a claim and, after a probe that found nobody, of a late answer that was said twice: %s", d)
+		}
+	})
+}
+
 // The time in which an answer is late begins with the question, however long the announcer took to ask it.
 func TestAnAnswerIsLateAfterTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -89,7 +89,7 @@ func (a *Announcer) isOwnLocked(p *port, mac MAC) bool {
 }
 
 func (a *Announcer) isNewsLocked(h Heard) bool {
-	n := news{h.Key, h.MAC, h.Kind}
+	n := news{h.Key, h.MAC, h.Kind, h.Late}
 	if at, ok := a.told[n]; ok && h.At.Sub(at) < quiet {
 		return false
 	}
