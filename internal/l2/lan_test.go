@@ -324,6 +324,29 @@ func (n *counting) Open(link string, family l2.Family) (l2.Port, error) {
 	return n.Network.Open(link, family)
 }
 
+// probeWhile probes for an address while the far end says a frame over and over, and returns what came of it. In memory one probe must
+// hear it. On a real link the kernel has it at once, but a starved process may not read it within the 21 ms of a probe: then another one
+// is made, as long as anything may be late. What a miss means for the one that follows is exact only in memory: TestLateAnswerToAProbe.
+func (w lan) probeWhile(t *testing.T, far *station, a *l2.Announcer, key vip.Key, frame []byte) error {
+	t.Helper()
+	for end, tries := time.Now().Add(w.slack), 1; ; tries++ {
+		result := make(chan error, 1)
+		go func() { result <- a.Probe(t.Context(), key) }()
+		for len(result) == 0 {
+			if err := far.Send(frame); err != nil {
+				t.Error(err)
+			}
+			wait(time.Millisecond)
+		}
+		if err := <-result; err != nil || !time.Now().Before(end) {
+			if tries > 1 {
+				t.Logf("heard nothing in %d probes before the last", tries-1)
+			}
+			return err
+		}
+	}
+}
+
 // settle waits until what was sent has surely been heard.
 func (w lan) settle() { wait(20*time.Millisecond + w.slack/10) }
 
