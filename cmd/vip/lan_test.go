@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -45,6 +46,9 @@ func (s *segment) Watch(ctx context.Context, changed func([]l2.Link)) error {
 func (s *segment) MAC() l2.MAC       { return own }
 func (s *segment) Send([]byte) error { s.sent.Add(1); return nil }
 func (s *segment) Close() error      { close(s.end); return nil }
+func (s *segment) Join(netip.Addr) (io.Closer, error) {
+	return io.NopCloser(nil), nil
+}
 func (s *segment) Receive(b []byte) (int, error) {
 	select {
 	case f := <-s.in:

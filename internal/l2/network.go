@@ -3,6 +3,7 @@ package l2
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 )
 
@@ -42,6 +43,9 @@ type Port interface {
 	// Receive waits for a foreign frame and returns its size. After Close it fails with net.ErrClosed. While the link is
 	// down it may fail with [ErrLinkDown]; every other error means that the port is of no more use.
 	Receive(frame []byte) (int, error)
+	// Join lets in what is sent to an IPv6 group, past NICs and switches that filter multicast, until what it returns is closed;
+	// Close doesn't end that. It may wait for the kernel.
+	Join(group netip.Addr) (io.Closer, error)
 	Close() error
 }
 

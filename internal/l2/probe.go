@@ -44,6 +44,7 @@ func (a *Announcer) Probe(ctx context.Context, key vip.Key) error {
 		return fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, err)
 	}
 	defer stop()
+	defer a.join(key)()
 	var asked time.Time
 	for i := range probes {
 		neighbours, err := a.ask(key)
@@ -83,6 +84,35 @@ func answer(ctx context.Context, heard <-chan Heard, wait time.Duration) error {
 		return &Conflict{h}
 	default:
 		return nil
+	}
+}
+
+// join makes this node hear who else probes for an IPv6 address, until leave is called: NICs and switches that filter multicast pass on
+// what was joined, and the kernel joins the group of an address only with the address itself (RFC 4862, 5.4.2 and 5.4.3). A node that
+// can't join still hears who uses the address, since that is told to all nodes. The delay which the RFC asks for is for addresses that
+// all nodes of a LAN make at one time, after a power cut or a router's advertisement. It isn't done under the lock: the kernel may be
+// busy with its links.
+func (a *Announcer) join(key vip.Key) (leave func()) {
+	leave = func() {}
+	if key.Addr.Is4() {
+		return leave
+	}
+	a.mu.Lock()
+	p, err := a.portLocked(portKey{key.Link, familyOf(key.Addr)})
+	a.mu.Unlock()
+	if err != nil || p.conn == nil {
+		return leave // there is nobody to hear
+	}
+	log := a.log.With("addr", key.Addr, "link", key.Link)
+	member, err := p.conn.Join(solicitedNode(key.Addr))
+	if err != nil {
+		log.Warn("others that probe for the address may not be heard", "err", err)
+		return leave
+	}
+	return func() {
+		if err := member.Close(); err != nil {
+			log.Debug("group not left", "err", err)
+		}
 	}
 }
 

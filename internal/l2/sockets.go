@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -121,6 +123,23 @@ func read(fd int, b []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// Join implements [Port] by an ordinary socket, of which the kernel tells the LAN by MLD about two clock ticks later (mld_ifc_event in
+// net/ipv6/mcast.c): without that a switch that snoops (RFC 4541) passes nothing on. To the packet socket it could add the group's
+// hardware address (PACKET_ADD_MEMBERSHIP), which opens the NIC's filter alone. It is a socket for each, because several addresses can
+// have one group, and the kernel counts who is in it.
+func (s *socket) Join(group netip.Addr) (io.Closer, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening a socket: %w", err)
+	}
+	member := os.NewFile(uintptr(fd), "group")
+	request := unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(s.index)}
+	if err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &request); err != nil {
+		return nil, errors.Join(fmt.Errorf("joining %s: %w", group, err), member.Close())
+	}
+	return member, nil
 }
 
 // Close implements [Port].
