@@ -49,7 +49,7 @@ func printSettings(w io.Writer) {
 			group = s.group
 			fmt.Fprintf(w, "\n%s:\n", group)
 		}
-		fmt.Fprintf(w, "  %s\n        %s%s\n", names(s, "%s"), s.help, defaultText(s, " (default %s)"))
+		fmt.Fprintf(w, "  %s\n        %s%s\n", names(s, "%s"), s.help+missingNote(s.key()), defaultText(s, " (default %s)"))
 	}
 }
 

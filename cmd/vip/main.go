@@ -62,8 +62,8 @@ func NewCommand(environ []string) *cobra.Command {
 		Use:   "vip",
 		Short: "Fixed addresses for a Kubernetes cluster: its control plane's, and those of LoadBalancer Services",
 		Long: `vip runs on every node and holds the address of the control plane and those of Services of type LoadBalancer,
-announced by ARP and NDP or by BGP. Every setting is a flag, an environment variable, or a line of a YAML file; the
-stronger of them is the one named first.`,
+announced by ARP and NDP, by BGP, or by routes that a routing daemon reads. Every setting is a flag, an environment
+variable, or a line of a YAML or JSON file; the stronger of them is the one named first.`,
 		Example: `  # What "kubeadm init" finds in /etc/kubernetes/manifests on the first node:
   vip manifest pod --controlplane --arp --interface eth0 --address 192.0.2.10 > kube-vip.yaml
 

@@ -24,7 +24,7 @@ anything is touched; the agent then ends with exit code 1.
 ` + "`vip config print`" + ` shows every effective value and where it came from, with secrets masked; ` + "`vip config validate`" + ` only checks.
 ` + "`vip manifest pod|daemonset|rbac`" + ` writes Kubernetes objects with the same settings.
 
-**Old** names work, and warn with their successor. Names marked **later** are known and have no effect yet.
+**Old** names warn. They work where the table names a successor, and have no effect where it doesn't. Names marked **later** are known, warn, and have no effect yet.
 `
 
 // Reference returns the documentation of every setting, as Markdown.
@@ -89,7 +89,7 @@ func (s setting) meaning() string {
 	if s.secret {
 		text += "; secret"
 	}
-	return text
+	return text + missingNote(s.key())
 }
 
 func missingReference() string {

@@ -78,3 +78,18 @@ func TestReferenceHasTheWholeContract(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsMissingIsSaidWhereItIsNamed: nobody reads to the end of the page before choosing a setting.
+func TestWhatIsMissingIsSaidWhereItIsNamed(t *testing.T) {
+	lines := strings.Split(vip.Reference(), "\n")
+	for _, test := range []struct {
+		setting string
+		missing bool
+	}{{"lb_enable", true}, {"lb_port", true}, {"dns_mode", true}, {"vip_wireguard", true}, {"address", true}, {"vip_arp", false}, {"port", false}} {
+		for _, line := range lines {
+			if strings.HasPrefix(line, "| `"+test.setting+"`") && strings.HasSuffix(line, "not in this version |") != test.missing {
+				t.Errorf("%s", line)
+			}
+		}
+	}
+}

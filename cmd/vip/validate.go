@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"daymark/internal/bgp"
@@ -45,19 +46,36 @@ func (l *loader) value(key string) Value {
 // gap is something that this version can't do yet.
 type gap struct {
 	key    string
-	used   bool   // whether a configuration asks for it
-	remedy string // what to do instead
+	used   bool     // whether a configuration asks for it
+	remedy string   // what to do instead
+	part   string   // the values of key that are missing; "" for all but the default
+	with   []string // settings that have no effect without it
 }
 
 // missing returns what this version can't do. A line goes when its room is built.
 func missing(c Config) []gap {
 	return []gap{
-		{"vip_wireguard", c.switches.wireGuard, "use vip_arp, bgp_enable or vip_routingtable"},
-		{"lb_enable", c.Balancer.Enabled, "unset it; the VIP's holder answers from its own API server"},
-		{"vip_ddns", c.DNS.DHCP, "give address as an IP address"},
-		{"address", c.ControlPlane.Host != "" && !c.DNS.DHCP, "give an IP address in place of a DNS name"},
-		{"enable_upnp", c.Services.PortMapping, "unset it, and map the ports on the gateway by hand"},
+		{key: "vip_wireguard", used: c.switches.wireGuard, remedy: "use vip_arp, bgp_enable or vip_routingtable"},
+		{key: "lb_enable", used: c.Balancer.Enabled, remedy: "unset it; the VIP's holder answers from its own API server",
+			with: []string{"lb_port", "lb_fwdmethod", "backend_health_check_interval"}},
+		{key: "vip_ddns", used: c.DNS.DHCP, remedy: "give address as an IP address", with: []string{"dhcp_mode", "dhcp_backoff_attempts"}},
+		{key: "address", used: c.ControlPlane.Host != "" && !c.DNS.DHCP, remedy: "give an IP address in place of a DNS name",
+			part: "a DNS name is", with: []string{"dns_mode"}},
+		{key: "enable_upnp", used: c.Services.PortMapping, remedy: "unset it, and map the ports on the gateway by hand"},
 	}
+}
+
+// missingNote says behind the help of the setting called key that it, or a part of it, is not in this version; "" where it is.
+func missingNote(key string) string {
+	for _, m := range missing(Config{}) {
+		switch {
+		case m.key == key && m.part != "":
+			return "; " + m.part + " not in this version"
+		case m.key == key, slices.Contains(m.with, key):
+			return "; not in this version"
+		}
+	}
+	return ""
 }
 
 func (l *loader) checkMissing() {
