@@ -6,6 +6,7 @@
 package manifests
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -29,6 +30,9 @@ const DefaultNamespace = "kube-system"
 
 // DefaultKubeconfig is the kubeconfig that a static pod uses unless told otherwise: kubeadm's.
 const DefaultKubeconfig = "/etc/kubernetes/admin.conf"
+
+// DefaultImage returns the image of both programs, for a build of that version; "" is none.
+func DefaultImage(version string) string { return "daymark:" + cmp.Or(version, "latest") }
 
 // EnvVar is a variable of a container's environment.
 type EnvVar struct{ Name, Value string }

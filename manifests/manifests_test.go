@@ -200,3 +200,12 @@ func TestRefusesWhatCannotBeMounted(t *testing.T) {
 		t.Errorf("want four problems, got %v", err)
 	}
 }
+
+// TestDefaultImage: both programs of one build name the same image.
+func TestDefaultImage(t *testing.T) {
+	for version, want := range map[string]string{"": "daymark:latest", "v1.2.3": "daymark:v1.2.3"} {
+		if got := manifests.DefaultImage(version); got != want {
+			t.Errorf("%q: %s", version, got)
+		}
+	}
+}

@@ -15,6 +15,9 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"
 )
 
+// version is set by the linker: -X main.version=v1.2.3. Nothing else writes it.
+var version string
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

@@ -56,7 +56,7 @@ func newManifestCommand(s *settings) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	s.addFlags(flags)
-	flags.StringVar(&c.Image, "image", "daymark:latest", "Image of the program, with its tag.")
+	flags.StringVar(&c.Image, "image", manifests.DefaultImage(version), "Image of the program, with its tag.")
 	flags.StringVar(&c.Namespace, "namespace", manifests.DefaultNamespace, "Namespace that it runs in.")
 	flags.Int32Var(&c.Replicas, "replicas", 2, "How many run; one works, the others stand by.")
 	flags.StringVar(&provider, "cloud-provider", cloudPools, "Where addresses come from: "+cloudPools+" (pools) or "+equinix.ProviderName+".")

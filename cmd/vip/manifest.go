@@ -20,7 +20,7 @@ func manifestCommand(sources func() Sources) *cobra.Command {
 		Long: `manifest prints YAML for what was set, by flags or by any other source: the settings become the environment of the
 pod. It asks no cluster and changes nothing.`,
 	}
-	image := cmd.PersistentFlags().String("image", defaultImage(), "image of the agent, with its tag")
+	image := cmd.PersistentFlags().String("image", manifests.DefaultImage(version), "image of the agent, with its tag")
 	pod := manifestKind(sources, "pod", "Print a static pod, for the kubelet's folder of manifests", func(l Loaded) ([]byte, error) {
 		return manifests.Pod(l.agent(*image))
 	})
@@ -35,13 +35,6 @@ pod. It asks no cluster and changes nothing.`,
 	set.Flags().BoolVar(&taint, "taint", false, "run on control-plane nodes only, and tolerate their taints")
 	cmd.AddCommand(pod, set, rbacCommand(sources))
 	return cmd
-}
-
-func defaultImage() string {
-	if version == "" {
-		return "daymark:latest"
-	}
-	return "daymark:" + version
 }
 
 func manifestKind(sources func() Sources, use, short string, make func(Loaded) ([]byte, error)) *cobra.Command {
