@@ -28,6 +28,8 @@ type Report struct {
 	Stale string
 	// Event is told to the Service's owner, once for each different one; the zero Event is none.
 	Event Event
+	// Also is told likewise, whatever Event is.
+	Also Event
 }
 
 // Event is the content of a Kubernetes Event.
@@ -62,6 +64,9 @@ func (s *Services) label(name Name, held []netip.Addr) {
 // reportOf returns what is to be said about a Service, and those of its addresses that are held here.
 func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []netip.Addr) {
 	r = Report{Service: svc}
+	if text := s.noEffect[name]; text != "" && s.speaks() {
+		r.Also = Event{corev1.EventTypeWarning, "NotSupported", text}
+	}
 	wish, wished := s.groups.wishes[name]
 	reason, troubled := s.reasons[name]
 	if troubled && (s.speaks() || s.ousted[name]) && reason.Name != "NoAddress" {
@@ -114,6 +119,16 @@ func (s *Services) reportOf(name Name, svc *corev1.Service) (r Report, held []ne
 	return r, held
 }
 
+// noteEffects remembers which annotations of svc have no effect, where it is ours.
+func (s *Services) noteEffects(name Name, svc *corev1.Service, reason Reason) {
+	keys := annotations.WithoutEffect(svc.Annotations)
+	if len(keys) == 0 || reason.Name != "" && !reason.Ours {
+		delete(s.noEffect, name)
+		return
+	}
+	s.noEffect[name] = "no effect in this version: " + strings.Join(keys, ", ")
+}
+
 func trouble(text string) Event { return Event{corev1.EventTypeWarning, "AddressTrouble", text} }
 
 // placed returns the key under which the holder has the address of a.
@@ -126,7 +141,7 @@ func (s *Services) placed(g *Group, a vip.Address) vip.Key {
 	return a.Key()
 }
 
-// speaks reports whether this node is the one that tells users why a Service is held by nobody.
+// speaks reports whether this node is the one that tells users why a Service is held by nobody, and which annotations have no effect.
 func (s *Services) speaks() bool {
 	r, ok := s.rights[reports]
 	return ok && !r.Passing

@@ -53,9 +53,9 @@ type Reporter struct {
 	mu      sync.Mutex
 	reports map[Name]Report
 	written map[Name][]corev1.LoadBalancerIngress // by this run of the agent
-	told    map[Name]Event
-	stale   map[Name]time.Time // since when the Service names a node that does not hold it
-	update  bool               // the role allows no patch: kube-vip's allows update alone
+	told    map[Name][2]Event                     // Event and Also of its report
+	stale   map[Name]time.Time                    // since when the Service names a node that does not hold it
+	update  bool                                  // the role allows no patch: kube-vip's allows update alone
 }
 
 // NewReporter returns a reporter that writes nothing before Run.
@@ -63,7 +63,7 @@ func NewReporter(cfg ReporterConfig) *Reporter {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[Name](50*time.Millisecond, 30*time.Second)
 	return &Reporter{
 		cfg: cfg, queue: workqueue.NewTypedRateLimitingQueue(limiter),
-		reports: make(map[Name]Report), written: make(map[Name][]corev1.LoadBalancerIngress), told: make(map[Name]Event),
+		reports: make(map[Name]Report), written: make(map[Name][]corev1.LoadBalancerIngress), told: make(map[Name][2]Event),
 		stale: make(map[Name]time.Time),
 	}
 }
@@ -72,7 +72,8 @@ func NewReporter(cfg ReporterConfig) *Reporter {
 func (r *Reporter) Put(name Name, report Report) {
 	r.mu.Lock()
 	_, wrote := r.written[name]
-	idle := !report.Holds && report.Event == (Event{}) && !(report.Cleared && wrote) && report.Stale == ""
+	silent := report.Event == (Event{}) && report.Also == (Event{})
+	idle := !report.Holds && silent && !(report.Cleared && wrote) && report.Stale == ""
 	_, known := r.stale[name]
 	if report.Stale == "" {
 		delete(r.stale, name)
@@ -90,7 +91,7 @@ func (r *Reporter) Put(name Name, report Report) {
 	case idle:
 	case report.Holds || report.Cleared || report.Event.Type == corev1.EventTypeWarning:
 		r.queue.Add(name)
-	case report.Event == (Event{}): // in its time
+	case silent: // in its time
 	default:
 		r.queue.AddAfter(name, patience)
 	}
@@ -146,7 +147,6 @@ func (r *Reporter) write(ctx context.Context, name Name) error {
 	r.mu.Lock()
 	report, ok := r.reports[name]
 	wrote := r.written[name]
-	last := r.told[name]
 	since, stale := r.stale[name]
 	r.mu.Unlock()
 	if !ok {
@@ -156,11 +156,8 @@ func (r *Reporter) write(ctx context.Context, name Name) error {
 		report.Stale = ""
 		r.queue.AddAfter(name, left)
 	}
-	svc := report.Service
 	change := r.change(report, wrote)
-	if report.Event != (Event{}) && report.Event != last {
-		r.tell(name, svc, report.Event, change.empty())
-	}
+	r.tell(name, report, change.empty())
 	if change.empty() {
 		r.note(name, report)
 		return nil
@@ -178,16 +175,29 @@ func (r *Reporter) write(ctx context.Context, name Name) error {
 	return err
 }
 
-// tell sends an Event, but not that what was held before a restart is held still.
-func (r *Reporter) tell(name Name, svc *corev1.Service, e Event, known bool) {
-	if !(known && e.Reason == "Held" && vipHost(svc) == r.cfg.Node) {
-		ref := &corev1.ObjectReference{
-			APIVersion: "v1", Kind: "Service", Namespace: svc.Namespace, Name: svc.Name, UID: svc.UID, ResourceVersion: svc.ResourceVersion,
+// tell sends the Events that differ from those before, but not that what was held before a restart is held still.
+func (r *Reporter) tell(name Name, report Report, known bool) {
+	r.mu.Lock()
+	told := r.told[name]
+	r.mu.Unlock()
+	svc, before := report.Service, told
+	for i, e := range [...]Event{report.Event, report.Also} {
+		if e == (Event{}) || e == told[i] {
+			continue
 		}
-		r.cfg.Events.Event(ref, e.Type, e.Reason, e.Text)
+		if !(known && e.Reason == "Held" && vipHost(svc) == r.cfg.Node) {
+			ref := &corev1.ObjectReference{
+				APIVersion: "v1", Kind: "Service", Namespace: svc.Namespace, Name: svc.Name, UID: svc.UID, ResourceVersion: svc.ResourceVersion,
+			}
+			r.cfg.Events.Event(ref, e.Type, e.Reason, e.Text)
+		}
+		told[i] = e
+	}
+	if told == before {
+		return
 	}
 	r.mu.Lock()
-	r.told[name] = e
+	r.told[name] = told
 	r.mu.Unlock()
 }
 

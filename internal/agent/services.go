@@ -25,7 +25,7 @@ const (
 	SourceServices     = "services"
 )
 
-// reports is the claim whose holder tells users why a Service is held by nobody. It has no address.
+// reports is the claim whose holder tells users why a Service is held by nobody, and what of it has no effect. It has no address.
 const reports = "reports"
 
 // ServicesConfig is what [Services] works with.
@@ -73,7 +73,8 @@ type Services struct {
 	facts    *Facts
 	groups   *groups
 	reasons  map[Name]Reason
-	ousted   map[Name]bool // of these, those that this node held when it found the reason: it tells their users
+	ousted   map[Name]bool   // of these, those that this node held when it found the reason: it tells their users
+	noEffect map[Name]string // what users are told of annotations that have none
 	stopping bool
 	leaving  string    // why this node hands over, or ""
 	drained  time.Time // with leaving: from when on what others serve is dropped
@@ -96,8 +97,8 @@ type Services struct {
 // NewServices returns Services that do nothing before Run.
 func NewServices(cfg ServicesConfig) *Services {
 	s := &Services{
-		cfg: cfg, reasons: make(map[Name]Reason), ousted: make(map[Name]bool), states: make(map[vip.Key]State),
-		foreign: make(map[netip.Addr]foreign), passed: make(map[string]map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
+		cfg: cfg, reasons: make(map[Name]Reason), ousted: make(map[Name]bool), noEffect: make(map[Name]string),
+		states: make(map[vip.Key]State), foreign: make(map[netip.Addr]foreign), passed: make(map[string]map[vip.Key]bool), inbox: newInbox(), facts: NewFacts(cfg.Reserved, nil),
 		rights: make(map[string]election.Right), former: make(map[string]*Group), kept: make(map[string]bool), disputes: make(disputes),
 		links: links{giveUp: cfg.GiveUpAfter, since: make(map[string]time.Time), alarms: make(map[string]time.Time)},
 	}
@@ -179,6 +180,9 @@ func (s *Services) handle(n news) {
 			for name := range s.reasons {
 				names[name] = struct{}{}
 			}
+			for name := range s.noEffect {
+				names[name] = struct{}{}
+			}
 		}
 	}
 	s.noteHosts(n, names)
@@ -205,9 +209,11 @@ func (s *Services) decide(name Name) bool {
 	if svc == nil {
 		delete(s.reasons, name)
 		delete(s.ousted, name)
+		delete(s.noEffect, name)
 		return s.groups.set(name, Wish{})
 	}
 	w, reason := Desired(&s.cfg.Policy, s.facts, svc, s.objects.slicesOf(name))
+	s.noteEffects(name, svc, reason)
 	if reason.Name == "" || !reason.Ours {
 		delete(s.reasons, name)
 	} else {
