@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 
 	"daymark/annotations"
 	"daymark/test/require"
@@ -116,6 +117,22 @@ func TestAdmission(t *testing.T) {
 		svc.Spec.Ports[0].Port = 81
 		require.Value(tenant.CoreV1().Services("shop").Update(t.Context(), svc, metav1.UpdateOptions{}))(t)
 	})
+	t.Run("programs that serve are left out by their ServiceAccounts, kube-vip's, its cloud-provider's and the Equinix CCM's", func(t *testing.T) {
+		for account, may := range map[string]bool{
+			"kube-system:kube-vip": true, "kube-system:kube-vip-cloud-controller": true, "kube-system:cloud-controller-manager": true,
+			"shop:cloud-controller-manager": false, "kube-system:default": false,
+		} {
+			config := rest.CopyConfig(b.Config)
+			config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + account, Groups: []string{tenants}}
+			client := require.Value(kubernetes.NewForConfig(config))(t)
+			for _, svc := range []*corev1.Service{asks("192.0.2.1"), service("host", annotate(annotations.ServiceInterface, "eth0"))} {
+				_, err := client.CoreV1().Services("shop").Create(t.Context(), svc, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+				if may && err != nil || !may && (err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy")) {
+					t.Errorf("%s, %v: %v", account, svc.Annotations, err)
+				}
+			}
+		}
+	})
 	t.Run("who is allowed more", func(t *testing.T) {
 		b.allow(t, "shop", rbacv1.PolicyRule{APIGroups: []string{"kube-vip.io"}, Resources: []string{"addresses"}, Verbs: []string{"request"}})
 		b.allow(t, "shop", rbacv1.PolicyRule{APIGroups: []string{"kube-vip.io"}, Resources: []string{"hostannotations"}, Verbs: []string{"set"}})
@@ -152,16 +169,19 @@ func (b *bed) admission(t testing.TB) {
 	}
 }
 
+// tenants is the group of whom [bed.allow] allows something.
+const tenants = "tenants"
+
 // tenant returns a client of a user who may edit Services in namespaces.
 func (b *bed) tenant(t testing.TB, namespaces ...string) kubernetes.Interface {
 	t.Helper()
 	for _, namespace := range namespaces {
 		b.allow(t, namespace, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"*"}})
 	}
-	return require.Value(kubernetes.NewForConfig(require.Value(b.User("tenant"))(t)))(t)
+	return require.Value(kubernetes.NewForConfig(require.Value(b.User("tenant", tenants))(t)))(t)
 }
 
-// allow lets the tenant do more in a namespace.
+// allow lets tenants do more in a namespace.
 func (b *bed) allow(t testing.TB, namespace string, rule rbacv1.PolicyRule) {
 	t.Helper()
 	role := require.Value(b.client.RbacV1().Roles(namespace).Create(t.Context(), &rbacv1.Role{
@@ -170,7 +190,7 @@ func (b *bed) allow(t testing.TB, namespace string, rule rbacv1.PolicyRule) {
 	require.Value(b.client.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "tenant"}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: tenants}},
 	}, metav1.CreateOptions{}))(t)
 }
 
