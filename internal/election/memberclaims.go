@@ -58,6 +58,7 @@ func (l *membersLoop) keeps(s *stake) bool {
 func (l *membersLoop) move(s *stake, due *alarm) {
 	now := due.now
 	see := l.survey(s, now)
+	see.contender = see.contender || !s.wanted && l.outranked(s, now)
 	stands := s.wanted && s.claim.stands(l.cfg.Identity) && !l.stopping
 	yields := stands && s.claim.Yields
 	// What is offered is for the others as if nobody had it: who suits it best may not stand for it.

@@ -1,6 +1,9 @@
 package election
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // What belongs together changes: a claim is not wanted any more, and its parts are those of others that are. It is kept or passed
 // with regard to these.
@@ -15,6 +18,15 @@ func (l *membersLoop) replaced(s *stake) bool {
 func (l *membersLoop) replaceable(s *stake) bool {
 	return slices.ContainsFunc(s.parts, func(id uint64) bool {
 		return l.wantedParts[id] != nil && l.wantedParts[id].claim.stands(l.cfg.Identity)
+	})
+}
+
+// outranked reports whether a better node lists something that replaces s, and that this node therefore doesn't list. For s itself
+// that one may be the worse, as what replaces s has a place of its own: each would wait for the other.
+func (l *membersLoop) outranked(s *stake, now time.Time) bool {
+	return slices.ContainsFunc(s.parts, func(id uint64) bool {
+		by := l.wantedParts[id]
+		return by != nil && !by.listed() && l.survey(by, now).contender
 	})
 }
 

@@ -138,6 +138,26 @@ func TestParts(t *testing.T) {
 			w.fail("nobody held for %v", gap)
 		}
 	})
+	story(t, "what replaces something suits another node best, and both hand over whatever they can", func(w *world) {
+		ps := started(w, one, "a", "b", "c")
+		time.Sleep(10 * time.Second)
+		for _, p := range ps {
+			p.elector.Yield()
+		}
+		time.Sleep(3 * time.Second)
+		its := slices.Clone(one)
+		for i, c := range its {
+			its[i].Parts, its[i].Place = []string{c.Name, c.Name + "+"}, "another place for "+c.Name
+			its[i].Name = strings.Join(its[i].Parts, ",")
+		}
+		for _, p := range ps {
+			p.elector.Set(its)
+		}
+		w.await(3*time.Second, "all held", func() bool { return w.allHeld(its) })
+		if gap := w.longestOf(one); gap > 0 {
+			w.fail("nobody held for %v", gap)
+		}
+	})
 	story(t, "a holder that does not know yet keeps the others away", func(w *world) {
 		ps := members(w, "a", "b", "c")
 		for _, p := range ps {
