@@ -153,6 +153,7 @@ func (l *membersLoop) put(kind string, r record, holder string) {
 		lease.Spec.AcquireTime = &now
 	}
 	create := l.own == nil
+	l.view.touch(l.written.Claims, r.Claims)
 	l.view.touch(l.written.Offered, r.Offered)
 	l.written, l.news = r, false
 	l.lastSent = l.req.send(kind, r.Seq, func(ctx context.Context) (*coordinationv1.Lease, error) {

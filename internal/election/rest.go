@@ -58,6 +58,13 @@ func (v *view) touch(a, b set) {
 	}
 }
 
+// touchAll notes ids.
+func (v *view) touchAll(ids []uint64) {
+	for _, id := range ids {
+		v.touched[id] = struct{}{}
+	}
+}
+
 // decide moves every claim as far as it goes now.
 func (l *membersLoop) decide(due *alarm) {
 	l.room.measure(l.order, l.inherited)
@@ -84,6 +91,7 @@ func (l *membersLoop) decide(due *alarm) {
 				break
 			}
 			l.view.stirred = true
+			l.view.touchAll(s.parts) // this node may hold them under another name as well
 		}
 		s.rest(stays && own.next.IsZero())
 		due.next = earlier(due.next, own.next)
