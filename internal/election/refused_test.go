@@ -20,8 +20,8 @@ func refusals() map[string]error {
 	}
 }
 
-// TestRefused has an API server refuse everything for long: it is asked ever less often, and work goes on within a retry
-// period and a half when it answers again.
+// TestRefused has an API server refuse everything for long: it is asked ever less often, and work goes on soon when it
+// answers again: a refusal may ask for a retry period's wait, and who suits a claim less leaves others a quarter of one, or two, before it.
 func TestRefused(t *testing.T) {
 	timing := election.DefaultTiming()
 	for name, k := range kinds() {
@@ -44,7 +44,7 @@ func TestRefused(t *testing.T) {
 						w.t.Errorf("asked %d times in %v, want at most %d", asked, away, most)
 					}
 					took := w.await(10*time.Second, "all held", func() bool { return w.allHeld(k.claims) })
-					within(w.t, "going on", took, timing.RetryPeriod*3/2)
+					within(w.t, "going on", took, timing.RetryPeriod+time.Second)
 					time.Sleep(5 * time.Second)
 				}
 			})
