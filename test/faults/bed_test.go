@@ -49,7 +49,7 @@ type bed struct {
 }
 
 func newBed(t *testing.T) *bed {
-	b := &bed{Bed: controlplane.StartBed(t, "node-1", "node-2", "node-3"), agents: map[string]*netns.Command{}, pulse: startPulse(t)}
+	b := &bed{Bed: controlplane.StartBed(t, "node-1", "node-2", "node-3"), agents: map[string]*netns.Command{}, pulse: startPulse(t, time.Minute)}
 	b.program = require.Value(programs.BuildProduct(t.Context(), t.TempDir(), t.Output()))(t).VIP
 	b.stranger = require.Value(b.Lab.AddHost("stranger", b.LAN))(t)
 	for _, n := range b.Nodes() {

@@ -34,6 +34,7 @@ func TestFaults(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		require.Asked(t, "DAYMARK_FAULTS", "make faults")
 		tb.strict = true
+		b.pulse.patience = 12 * time.Minute // the rest takes nine, and the command is given half an hour
 		t.Run("control plane, more", func(t *testing.T) { b.moreCrashes(t, tb) })
 		t.Run("control plane, planned", func(t *testing.T) { b.planned(t, tb) })
 		t.Run("control plane, race", func(t *testing.T) { b.race(t, tb) })

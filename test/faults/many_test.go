@@ -147,6 +147,7 @@ func (m *many) comes(t *testing.T, tb *table, fault string, n *controlplane.Node
 // suffer plays a fault, watches all addresses until over and a second on, and has a client ask for some of them.
 func (m *many) suffer(t *testing.T, some []netip.Addr, do func() error, over func(context.Context) error) seen {
 	t.Helper()
+	m.pulse.calm(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	s, end := m.ask(ctx, t, some, do, over)

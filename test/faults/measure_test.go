@@ -26,9 +26,10 @@ type seen struct {
 	observed string        // of the observer's, where that is worse
 }
 
-// suffer plays a fault and watches the addresses until over returns, and a second on. It is given a minute and a half.
+// suffer plays a fault, when the machine is calm, and watches the addresses until over returns, and a second on. It is given a minute and a half.
 func (b *bed) suffer(t *testing.T, fault func() error, over func(context.Context) error) seen {
 	t.Helper()
+	b.pulse.calm(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	observer := b.LAN.Observer()
@@ -44,7 +45,7 @@ func (b *bed) suffer(t *testing.T, fault func() error, over func(context.Context
 	return s
 }
 
-// ask plays a fault, when the machine is calm, while a client asks for addresses, until over returns and a second on, which is the end.
+// ask plays a fault while a client asks for addresses, until over returns and a second on, which is the end.
 func (b *bed) ask(ctx context.Context, t *testing.T, addrs []netip.Addr, fault func() error, over func(context.Context) error) (s seen, end time.Time) {
 	t.Helper()
 	var probers []*netns.Prober
@@ -56,7 +57,6 @@ func (b *bed) ask(ctx context.Context, t *testing.T, addrs []netip.Addr, fault f
 	for _, p := range probers {
 		require.Value(p.Wait(ctx, time.Now(), nil))(t)
 	}
-	b.pulse.calm(ctx, t)
 	s.began = time.Now()
 	require.NoError(t, fault())
 	if err := over(ctx); err != nil {

@@ -1,31 +1,32 @@
 package faults_test
 
 import (
-	"context"
 	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"daymark/test/require"
 )
 
 // pulse feels when a machine that others share keeps this process from the CPU, which comes in spells of many seconds. Of a fault in the
 // midst of one nobody can tell what it did.
 type pulse struct {
-	missed atomic.Pointer[time.Time] // when it last came late
+	missed   atomic.Pointer[time.Time] // when it last came late
+	patience time.Duration             // that is left for all waits together: the machine may never be calm, and then the lines of the table tell
 }
 
 const (
-	beat    = 10 * time.Millisecond
-	tardy   = 50 * time.Millisecond // what a busy machine does by itself stays below
-	quiet   = 2 * time.Second
-	longest = 30 * time.Second // the machine may never be quiet: then the line of the table tells
+	beat  = 10 * time.Millisecond
+	tardy = 50 * time.Millisecond // what a busy machine does by itself stays below
+	quiet = 2 * time.Second
 )
 
 // startPulse starts one that goes on until the test ends.
-func startPulse(t *testing.T) *pulse {
-	p := &pulse{}
+func startPulse(t *testing.T, patience time.Duration) *pulse {
+	p := &pulse{patience: patience}
 	began := time.Now()
 	p.missed.Store(&began)
 	go func() {
@@ -49,19 +50,25 @@ func startPulse(t *testing.T) *pulse {
 	return p
 }
 
-// calm waits until the machine has been quiet for a while.
-func (p *pulse) calm(ctx context.Context, t *testing.T) {
+// calm waits until the machine has been quiet for a while, or its patience is at an end.
+func (p *pulse) calm(t *testing.T) {
 	t.Helper()
 	began := time.Now()
-	for wait := time.Duration(1); wait > 0; {
-		if wait = time.Until(p.missed.Load().Add(quiet)); time.Since(began)+wait > longest {
+	over := began.Add(p.patience)
+	for {
+		now := time.Now()
+		at := p.missed.Load().Add(quiet)
+		if at.After(over) {
+			at = over
+		}
+		if !at.After(now) {
 			break
 		}
-		if after(wait)(ctx) != nil {
-			return
-		}
+		require.NoError(t, after(at.Sub(now))(t.Context()))
 	}
-	if waited := time.Since(began); waited > time.Second {
-		t.Logf("waited %v for the CPU before the fault", waited.Round(time.Millisecond))
+	waited := time.Since(began)
+	p.patience = max(0, p.patience-waited)
+	if waited > time.Second {
+		t.Logf("waited %v for the CPU before the fault, and has %v left to wait", waited.Round(time.Millisecond), p.patience.Round(time.Second))
 	}
 }
