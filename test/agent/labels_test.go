@@ -18,7 +18,7 @@ import (
 
 // An agent is killed and stays dead: its Node loses the labels that it wrote, its successor's has them, and no Service names it any
 // more, neither one that its successor holds nor one that nobody can hold. A label that is removed from a holder's Node is put back.
-func TestLabelsAndHostsOutliveNoAgent(t *testing.T) {
+func TestFaultLabelsAndHostsOutliveNoAgent(t *testing.T) {
 	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	const n = 8
 	b := newBed(t, "n1", "n2")

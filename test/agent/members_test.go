@@ -22,7 +22,7 @@ import (
 
 // A member's Lease names its node's Node as its owner, of the UID that this has now, where the API server allows it; where it doesn't, the
 // member goes on without. The bed has no garbage collector: the test does what that would do.
-func TestMemberLeasesGoWithTheirNodes(t *testing.T) {
+func TestFaultMemberLeasesGoWithTheirNodes(t *testing.T) {
 	require.Asked(t, "DAYMARK_FAULTS", "make faults")
 	b := newBedWith(t, []string{"--enable-admission-plugins=OwnerReferencesPermissionEnforcement"}, "n1", "n2")
 	b.start()

@@ -1,5 +1,5 @@
 // Package rules checks what the repository promises of itself: which room may import which, where the process's
-// environment is read, that every package says what it is for. It checks no behaviour.
+// environment is read, that every package says what it is for, that a command runs each of the long tests. It checks no behaviour.
 package rules_test
 
 import (
@@ -233,14 +233,20 @@ func TestNoReplaceInGoMod(t *testing.T) {
 	}
 }
 
-func packages(t *testing.T) []pkg {
+// root returns the folder of the module.
+func root(t *testing.T) string {
 	t.Helper()
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return strings.TrimSpace(string(out))
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
 	list := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", "./...")
-	list.Dir = strings.TrimSpace(string(root))
+	list.Dir = root(t)
 	list.Stderr = os.Stderr
 	text, err := list.Output()
 	if err != nil {
