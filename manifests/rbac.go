@@ -34,7 +34,7 @@ type Rights struct {
 type Secret struct{ Namespace, Name string }
 
 // RBAC returns the ServiceAccount of the agent with exactly the rights in r: one role for the cluster, and one for each
-// namespace with leases, Secrets or the only Services.
+// namespace with leases, Secrets, the only Services, or the address of the control plane.
 func RBAC(r Rights) ([]byte, error) {
 	namespace := cmp.Or(r.Namespace, DefaultNamespace)
 	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: ServiceAccountName, Namespace: namespace}
@@ -79,6 +79,9 @@ func (r Rights) namespaces() []string {
 	for _, s := range r.Secrets {
 		out = append(out, s.Namespace)
 	}
+	if r.Services {
+		out = append(out, metav1.NamespacePublic)
+	}
 	if r.Services && r.ServicesNamespace != "" {
 		out = append(out, r.ServicesNamespace)
 	}
@@ -93,6 +96,9 @@ func (r Rights) rulesIn(namespace string) []rbacv1.PolicyRule {
 	}
 	if r.Services && r.ServicesNamespace == namespace {
 		rules = append(rules, serviceRules()...)
+	}
+	if r.Services && namespace == metav1.NamespacePublic { // where kubeadm publishes the control plane's address, which no Service may have
+		rules = append(rules, named(rule("", "configmaps", "get"), "cluster-info"))
 	}
 	var names []string
 	for _, s := range r.Secrets {

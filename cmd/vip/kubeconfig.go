@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -83,6 +84,22 @@ func kubeconfig(c Config) (config *rest.Config, local bool, err error) {
 		return config, false, nil
 	}
 	return config, c.ControlPlane.Enabled, nil
+}
+
+// Endpoint returns the address of the API server that the kubeconfig or the service account names, whatever kubernetes_addr says. It is not
+// valid where that is a name.
+func Endpoint(c Config) netip.Addr {
+	c.Kubernetes.Address = ""
+	config, _, err := kubeconfig(c)
+	if err != nil {
+		return netip.Addr{}
+	}
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, _ := netip.ParseAddr(server.Hostname()) // invalid for a name
+	return addr.Unmap().WithZone("")
 }
 
 // dialer returns a dial function that gives up a connection whose data isn't acknowledged within patience

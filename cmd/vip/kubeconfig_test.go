@@ -171,6 +171,32 @@ func TestAddressReplacesTheKubeconfigs(t *testing.T) {
 	}
 }
 
+// What the kubeconfig names is known, whether or not it is asked: no Service may have it.
+func TestEndpointIsTheKubeconfigs(t *testing.T) {
+	for server, want := range map[string]string{
+		"https://192.0.2.100:6443": "192.0.2.100", "192.0.2.100:6443": "192.0.2.100", "https://[2001:db8::1]:6443/prefix": "2001:db8::1",
+		"https://[::ffff:192.0.2.100]": "192.0.2.100", "https://api.example.com:6443": "invalid IP",
+	} {
+		config := api.NewConfig()
+		config.Clusters["c"] = &api.Cluster{Server: server}
+		config.Contexts["x"] = &api.Context{Cluster: "c"}
+		config.CurrentContext = "x"
+		file := filepath.Join(t.TempDir(), "admin.conf")
+		if err := clientcmd.WriteToFile(*config, file); err != nil {
+			t.Fatal(err)
+		}
+		got := vip.Endpoint(vip.Config{
+			Kubernetes: vip.Kubernetes{File: file, Address: "https://192.0.2.1:6443"}, ControlPlane: vip.ControlPlane{Enabled: true, Port: 1},
+		})
+		if got.String() != want {
+			t.Errorf("%s: %s, want %s", server, got, want)
+		}
+	}
+	if got := vip.Endpoint(vip.Config{Kubernetes: vip.Kubernetes{File: broken(t)}}); got.IsValid() {
+		t.Errorf("a broken file: %s", got)
+	}
+}
+
 func TestDetectFindsAnAddress(t *testing.T) {
 	port, file := apiServer(t, []string{"elsewhere"}, "127.0.0.9", "127.0.0.1")
 	config := restConfig(t, vip.Config{

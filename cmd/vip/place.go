@@ -18,11 +18,14 @@ func (n *node) placeControlPlane(addr netip.Addr) vip.Address {
 
 func (n *node) facts() *agent.Facts { return agent.NewFacts(nil, subnets(n.kernel.Links())) }
 
-// promised returns what is the control plane's by configuration.
+// promised returns what is the control plane's by configuration: by setting, and by the URL in the kubeconfig, at which it may not be asked.
 func (n *node) promised() []agent.Reserved {
 	var out []agent.Reserved
+	if addr := Endpoint(n.cfg); addr.IsValid() {
+		out = append(out, reserve(addr, "the API server's address"))
+	}
 	for _, a := range n.cfg.ControlPlane.Addresses {
-		out = append(out, agent.Reserved{Prefix: netip.PrefixFrom(a, a.BitLen()), What: "the control plane's address"})
+		out = append(out, reserve(a, "the control plane's address"))
 	}
 	return out
 }

@@ -7,19 +7,17 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-
-	"daymark/annotations"
 )
 
 // objects is what the API server says, kept up to date by one watch a kind, and stripped of everything that is not needed.
@@ -31,9 +29,11 @@ type objects struct {
 
 	services, slices, nodes cache.SharedIndexInformer
 	// ranges are the Service CIDRs; nil where the API server has no such objects or does not show them.
-	ranges  cache.SharedIndexInformer
-	cluster netip.Addr // the API server's own cluster address, in place of ranges
-	asked   chan struct{}
+	ranges    cache.SharedIndexInformer
+	cluster   netip.Addr                   // the API server's own cluster address, in place of ranges
+	endpoints atomic.Pointer[[]netip.Addr] // the control plane's, as kubeadm publishes them; nil until they were read
+	reading   sync.WaitGroup               // of them
+	asked     chan struct{}                // closed once what no Service may have is known, or was waited for in vain
 }
 
 // byService is the index of EndpointSlices by the Service that they belong to.
@@ -87,59 +87,15 @@ func (o *objects) run(ctx context.Context, log *slog.Logger) error {
 	for _, f := range o.factories {
 		f.Start(ctx.Done())
 	}
-	o.followRanges(ctx, log)
+	o.readReserved(ctx, log)
 	<-ctx.Done()
 	untilEnd(ctx, func() {
+		o.reading.Wait()
 		for _, f := range o.factories {
 			f.Shutdown()
 		}
 	})
 	return nil
-}
-
-// followRanges follows the Service CIDRs where it may; they are not in old API servers, nor in the roles of old manifests. That an API
-// server can't answer now is no such reason: what it would tell is asked for until it does.
-func (o *objects) followRanges(ctx context.Context, log *slog.Logger) {
-	defer close(o.asked)
-	if !cache.WaitForCacheSync(ctx.Done(), o.nodes.HasSynced) {
-		return
-	}
-	if _, err := o.client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{Limit: 1}); denied(err) {
-		log.Debug("service CIDRs are not readable; only the API server's own cluster address is refused", "err", err)
-		o.readCluster(ctx)
-		return
-	}
-	f := informers.NewSharedInformerFactory(o.client, 0)
-	o.factories = append(o.factories, f)
-	o.ranges = f.Networking().V1().ServiceCIDRs().Informer()
-	if _, err := o.ranges.AddEventHandler(handler(func(any) { o.inbox.facts() })); err != nil {
-		log.Error("following service CIDRs failed", "err", err)
-	}
-	f.Start(ctx.Done())
-	cache.WaitForCacheSync(ctx.Done(), o.ranges.HasSynced)
-}
-
-// readCluster reads the API server's own cluster address, where there is one to read.
-func (o *objects) readCluster(ctx context.Context) {
-	for {
-		svc, err := o.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
-		if err == nil {
-			o.cluster, _ = netip.ParseAddr(svc.Spec.ClusterIP)
-		}
-		if err == nil || denied(err) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// denied reports whether err says that there is no such thing, or that this agent may not see it.
-func denied(err error) bool {
-	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err)
 }
 
 // wait returns once everything was read, or false when ctx ends first.
@@ -214,49 +170,6 @@ func (o *objects) own() *corev1.Node {
 	}
 	node, _ := obj.(*corev1.Node)
 	return node
-}
-
-// reserved returns what Nodes and Service CIDRs have and no Service may. Who has the control plane's addresses is labelled so: agents for
-// Services alone may not have been told of them.
-func (o *objects) reserved() []Reserved {
-	var out []Reserved
-	for _, obj := range o.nodes.GetStore().List() {
-		node, ok := obj.(*corev1.Node)
-		if !ok {
-			continue
-		}
-		for _, a := range node.Status.Addresses {
-			if addr, err := netip.ParseAddr(a.Address); err == nil {
-				addr = addr.Unmap().WithZone("")
-				out = append(out, Reserved{netip.PrefixFrom(addr, addr.BitLen()), "an address of node " + node.Name})
-			}
-		}
-		vips, _ := annotations.ParseLabelAddresses(node.Labels[annotations.HasIPLabel]) // what is no address refuses nothing
-		for _, addr := range vips {
-			out = append(out, Reserved{netip.PrefixFrom(addr, addr.BitLen()), "the control plane's address"})
-		}
-		for _, cidr := range node.Spec.PodCIDRs {
-			if p, err := netip.ParsePrefix(cidr); err == nil {
-				out = append(out, Reserved{p, "in the pod network of node " + node.Name})
-			}
-		}
-	}
-	if o.cluster.IsValid() {
-		out = append(out, Reserved{netip.PrefixFrom(o.cluster, o.cluster.BitLen()), "the cluster address of the API server"})
-	}
-	if o.ranges == nil {
-		return out
-	}
-	for _, obj := range o.ranges.GetStore().List() {
-		if r, ok := obj.(*networkingv1.ServiceCIDR); ok {
-			for _, cidr := range r.Spec.CIDRs {
-				if p, err := netip.ParsePrefix(cidr); err == nil {
-					out = append(out, Reserved{p, "in the cluster's service network"})
-				}
-			}
-		}
-	}
-	return out
 }
 
 func handler(note func(any)) cache.ResourceEventHandlerFuncs {

@@ -16,14 +16,18 @@ import (
 )
 
 // A Service's address is on one node and announced, its status, annotation and Event say so; on SIGTERM of the holder another
-// node has it within a second. One that asks for the gateway's address does not get it.
+// node has it within a second. One that asks for the gateway's address does not get it, nor for the control plane's, which nobody has.
 func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	b := newBed(t, "n1", "n2")
 	b.start()
 	require.NoError(t, b.nodes[1].Register(t.Context(), nil))
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	gateway := b.lan.Addr(254)
+	gateway, plane, published := b.lan.Addr(254), b.lan.Addr(200), b.lan.Addr(201) // the kubeconfig's, and kubeadm's
+	info := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster-info"}, Data: map[string]string{
+		"kubeconfig": "apiVersion: v1\nkind: Config\nclusters: [{name: '', cluster: {server: '" + controlplane.Server(published) + "'}}]\n",
+	}}
+	require.Value(b.client.CoreV1().ConfigMaps("kube-public").Create(ctx, info, metav1.CreateOptions{}))(t)
 	agents := map[string]*netns.Command{}
 	for _, n := range b.nodes {
 		require.Value(n.Host.Run(ctx, "ip", "route", "add", "default", "via", gateway.String()))(t)
@@ -31,7 +35,10 @@ func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	}
 	addr := b.lan.Addr(100)
 	b.service("web", addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
-	b.service("thief", gateway, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	thieves := map[string]netip.Addr{"thief": gateway, "usurper": plane, "pretender": published}
+	for name, addr := range thieves {
+		b.service(name, addr, corev1.ServiceExternalTrafficPolicyCluster, "n1")
+	}
 
 	svc := b.held(ctx, "web", "n1", "n2")
 	if in := svc.Status.LoadBalancer.Ingress; in[0].IP != addr.String() || len(in[0].Ports) != 1 || in[0].Ports[0].Port != 80 {
@@ -41,7 +48,11 @@ func TestServiceIsHeldReportedAndHandedOver(t *testing.T) {
 	other := map[string]string{"n1": "n2", "n2": "n1"}[first]
 	require.NoError(t, b.cluster.Node(first).Host.WaitAddr(ctx, addr))
 	b.event(ctx, "web", "Held", "Held by "+first+" with ARP")
-	b.event(ctx, "thief", "AddressRefused", gateway.String()+": the default gateway on eth0")
+	for name, why := range map[string]string{
+		"thief": "the default gateway on eth0", "usurper": "the API server's address", "pretender": "the control plane's address",
+	} {
+		b.event(ctx, name, "AddressRefused", thieves[name].String()+": "+why)
+	}
 
 	began := time.Now()
 	require.NoError(t, agents[first].Stop(ctx))

@@ -109,6 +109,7 @@ func (b *bed) agentRights(t *testing.T) {
 		{"patch", "", "services", "status", "shop", "web"},
 		{"watch", "discovery.k8s.io", "endpointslices", "", "", ""},
 		{"watch", "networking.k8s.io", "servicecidrs", "", "", ""},
+		{"get", "", "configmaps", "", "kube-public", "cluster-info"},
 		{"patch", "", "nodes", "", "", "n1"},
 		{"create", "", "events", "", "shop", ""},
 		{"update", "coordination.k8s.io", "leases", "", "kube-system", "kube-vip-cp"},
@@ -125,6 +126,7 @@ func (b *bed) agentRights(t *testing.T) {
 		{"get", "", "secrets", "", "kube-system", "other"},
 		{"list", "", "secrets", "", "kube-system", ""},
 		{"get", "", "configmaps", "", "kube-system", "kubevip"},
+		{"list", "", "configmaps", "", "kube-public", ""},
 		{"list", "", "pods", "", "", ""},
 	})
 }
