@@ -298,7 +298,7 @@ func (n *node) detachesServices() bool {
 // events returns what tells users on their own objects.
 func (n *node) events(client kubernetes.Interface) record.EventRecorder {
 	b := record.NewBroadcaster()
-	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	b.StartRecordingToSink(agent.Once(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")}))
 	n.add(func(ctx context.Context) error {
 		<-ctx.Done()
 		b.Shutdown()

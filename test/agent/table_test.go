@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"daymark/test/controlplane"
 	"daymark/test/netns"
@@ -44,8 +45,14 @@ func TestRoutesToServicesAreInATable(t *testing.T) {
 	for i, n := range b.nodes {
 		agents[i] = b.agent(n, "vip_arp=", "vip_leaderelection=", "svc_enable=true", "vip_routingtable=true", "vip_cleanroutingtable=true")
 	}
-	b.service("local", local, corev1.ServiceExternalTrafficPolicyLocal, "n2")
 	b.service("any", any, corev1.ServiceExternalTrafficPolicyCluster, "n2")
+	b.routed(ctx, n1, any)
+	b.routed(ctx, n2, any)
+	// Each agent tells what has no effect before it tells of what comes later.
+	noEffect := []byte(`{"metadata":{"annotations":{"kube-vip.io/forwardUPNP":"true"}}}`)
+	require.Value(b.client.CoreV1().Services("default").Patch(ctx, "any", types.MergePatchType, noEffect, metav1.PatchOptions{}))(t)
+	b.event(ctx, "any", "NotSupported", "no effect in this version: kube-vip.io/forwardUPNP")
+	b.service("local", local, corev1.ServiceExternalTrafficPolicyLocal, "n2")
 
 	b.routed(ctx, n1, any)
 	b.routed(ctx, n2, local, any)
@@ -64,6 +71,11 @@ func TestRoutesToServicesAreInATable(t *testing.T) {
 	b.endpoints(svc, "n1")
 	b.routed(ctx, n1, local, any)
 	b.routed(ctx, n2, any)
+	b.event(ctx, "local", "Held", "Held by n1 with routing table")
+	events := require.Value(b.client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=NotSupported"}))(t)
+	if n := len(events.Items); n != 1 {
+		t.Errorf("what has no effect is told by %d Events", n)
+	}
 	require.NoError(t, agents[0].Stop(ctx))
 	if got := b.routes(n1); len(got) > 0 {
 		t.Errorf("after the stop there are still routes to %v", got)
