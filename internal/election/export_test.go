@@ -50,6 +50,19 @@ func RewriteRecord(text string) (string, error) {
 	return r.String(), nil
 }
 
+// Attempt is how long a request may take when what depends on it is lost after left.
+func (t Timing) Attempt(left time.Duration) time.Duration { return t.attempt(left) }
+
+// LongestWait is the longest time until a second request after a first one that failed.
+func (t Timing) LongestWait() time.Duration { return t.RetryPeriod / 10 }
+
+// Period is how often each of so many leases of one process is renewed.
+func (t Timing) Period(leases int) time.Duration {
+	var p Pace
+	p.leases.Store(int32(leases))
+	return p.period(t)
+}
+
 // Mix is what the score of node for claim is made of.
 func Mix(node, claim string) uint64 { return mix(hash(node), hash(claim)) }
 

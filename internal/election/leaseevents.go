@@ -11,6 +11,7 @@ import (
 // answered takes in what became of a request.
 func (l *leaseLoop) answered(a answer, now time.Time) {
 	if a.kind != "read" {
+		l.req.wrote(now.Sub(a.sent))
 		l.cfg.Metrics.wrote(l.Name(), now.Sub(a.sent), a.err)
 	}
 	switch {

@@ -57,10 +57,9 @@ type leaseLoop struct {
 }
 
 func newLeaseLoop(work context.Context, l *Lease, apply Apply) *leaseLoop {
-	return &leaseLoop{
+	loop := &leaseLoop{
 		Lease: l,
 		ap:    newApplier(apply, l.cfg.Log),
-		req:   newRequests(work, l.cfg.request()),
 		watch: &watcher{
 			leases:   l.leases.client,
 			selector: metav1.ListOptions{FieldSelector: "metadata.name=" + l.cfg.Name},
@@ -75,6 +74,8 @@ func newLeaseLoop(work context.Context, l *Lease, apply Apply) *leaseLoop {
 		backoff: backoff{timing: l.cfg.Timing},
 		phase:   following,
 	}
+	loop.req = newRequests(work, l.cfg.Timing, loop.end)
+	return loop
 }
 
 func (l *leaseLoop) run(ctx context.Context) {
@@ -262,7 +263,7 @@ func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
 	}
 	l.show(rights)
 	l.watchWatch(due, l.cfg.RenewDeadline) // it tells of this node's own renewals at least
-	at, inTurn := l.retryAt, l.renewed.Add(l.cfg.Pace.period(l.cfg.Timing))
+	at, inTurn := l.retryAt, l.renewed.Add(l.req.period(l.cfg.Pace))
 	if l.lease != nil {
 		at = later(at, l.inquiry.turn(inTurn, l.renewed))
 	}

@@ -10,6 +10,7 @@ import (
 // answered takes in what became of a request.
 func (l *membersLoop) answered(a answer, now time.Time) {
 	if a.kind != "read" {
+		l.req.wrote(now.Sub(a.sent))
 		l.cfg.Metrics.wrote(l.cfg.Group, now.Sub(a.sent), a.err)
 	}
 	switch {

@@ -74,11 +74,10 @@ type membersLoop struct {
 
 func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop {
 	now := time.Now()
-	return &membersLoop{
+	l := &membersLoop{
 		Members: m,
 		id:      hash(m.cfg.Identity),
 		ap:      newApplier(apply, m.cfg.Log),
-		req:     newRequests(work, m.cfg.request()),
 		watch: &watcher{
 			leases:   m.client,
 			selector: metav1.ListOptions{LabelSelector: memberLabel + "=" + m.cfg.Group},
@@ -100,6 +99,8 @@ func newMembersLoop(work context.Context, m *Members, apply Apply) *membersLoop 
 		sent:    undelivered{},
 		stakes:  map[string]*stake{},
 	}
+	l.req = newRequests(work, m.cfg.Timing, l.end)
+	return l
 }
 
 func (l *membersLoop) run(ctx context.Context) {

@@ -85,7 +85,7 @@ const idleTimes = 2
 // period is how long after a write the next one is due at the latest.
 func (l *membersLoop) period() time.Duration {
 	if len(l.written.Claims) > 0 {
-		return l.cfg.Pace.period(l.cfg.Timing)
+		return l.req.period(l.cfg.Pace)
 	}
 	return l.cfg.LeaseDuration
 }

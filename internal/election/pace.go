@@ -6,8 +6,9 @@ import (
 )
 
 // Pace joins the electors of one process, so that the leases which it holds cost the API server less than two requests a
-// second together, however many they are. One lease is renewed every retry period; two and more the less often, though always
-// soon enough for another attempt before the renew deadline. The zero Pace is ready; nil is one for each elector alone. Safe
+// second together, however many they are. One lease is renewed every retry period; two and more the less often while the API
+// server answers soon, though always soon enough for another attempt before the renew deadline, however the first one fails;
+// see [Timing.attempt]. The zero Pace is ready; nil is one for each elector alone. Safe
 // for concurrent use.
 type Pace struct{ leases atomic.Int32 }
 

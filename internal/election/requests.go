@@ -16,9 +16,11 @@ import (
 // It is owned by the elector's loop, which receives from answers and then says done.
 type requests struct {
 	ctx     context.Context
-	timeout time.Duration
+	timing  Timing
+	end     func() time.Time // when what depends on them is lost; zero where nothing does
 	answers chan answer
 	busy    bool
+	late    bool // the last write took long
 	wg      sync.WaitGroup
 }
 
@@ -31,21 +33,36 @@ type answer struct {
 	err   error
 }
 
-func newRequests(ctx context.Context, timeout time.Duration) *requests {
-	return &requests{ctx: ctx, timeout: timeout, answers: make(chan answer, 1)}
+func newRequests(ctx context.Context, timing Timing, end func() time.Time) *requests {
+	return &requests{ctx: ctx, timing: timing, end: end, answers: make(chan answer, 1)}
 }
 
 // send starts do. Nothing may be under way. kind and seq come back with the answer.
 func (r *requests) send(kind string, seq uint64, do func(context.Context) (*coordinationv1.Lease, error)) time.Time {
 	r.busy = true
-	sent := time.Now()
+	sent, timeout := time.Now(), r.timing.request()
+	if end := r.end(); !end.IsZero() {
+		timeout = r.timing.attempt(end.Sub(sent))
+	}
 	r.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
+		ctx, cancel := context.WithTimeout(r.ctx, timeout)
 		defer cancel()
 		lease, err := do(ctx)
 		r.answers <- answer{kind, seq, sent, lease, err}
 	})
 	return sent
+}
+
+// wrote takes in how long a write took.
+func (r *requests) wrote(took time.Duration) { r.late = took > r.timing.RenewDeadline/6 }
+
+// period returns how often to renew: as p says, or every retry period as long as answers come late, so that there is time
+// to wait for each and for another attempt.
+func (r *requests) period(p *Pace) time.Duration {
+	if r.late {
+		return r.timing.RetryPeriod
+	}
+	return p.period(r.timing)
 }
 
 // contradicted reports whether err says that the object is not what the request took it for, so that it must be read.

@@ -52,9 +52,19 @@ func (t Timing) seconds() int32 {
 	return int32((t.LeaseDuration + time.Second - 1) / time.Second)
 }
 
-// request returns how long one request to the API server may take: short enough that a second one over a new connection
-// still fits in before the renew deadline.
+// request returns how long one request to the API server may take; see also attempt.
 func (t Timing) request() time.Duration { return t.RenewDeadline / 2 }
+
+// attempt returns how long a request may take when what depends on it is lost after left: short enough that a second one over
+// a new connection still fits in before. The last one, after which none would, has its full time: answered late, it gets
+// back what was lost.
+func (t Timing) attempt(left time.Duration) time.Duration {
+	second := t.RenewDeadline / 6
+	if left <= second {
+		return t.request()
+	}
+	return min(t.request(), max(left/2, left-second))
+}
 
 const (
 	// passing is how long the right to a passed claim goes on answering when the successor is not heard.

@@ -32,7 +32,8 @@ type world struct {
 	gap     map[string]time.Duration
 	moves   map[string]int
 	split   []string
-	sole    bool // processes lock their host
+	sole    bool          // processes lock their host
+	lasts   time.Duration // a lease
 	onApply func(p *proc, rights []election.Right) error
 }
 
@@ -59,7 +60,7 @@ type proc struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, api: newAPI(), began: time.Now(), covered: map[string]time.Time{}, gap: map[string]time.Duration{},
-		moves: map[string]int{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		moves: map[string]int{}, lasts: election.DefaultTiming().LeaseDuration, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 	if testing.Verbose() {
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -198,7 +199,7 @@ func (p *proc) apply(ctx context.Context, rights []election.Right) error {
 	}
 	p.applies++
 	for _, r := range rights { // the margin is the kernel's, whose lifetimes end late
-		if left := time.Until(r.Until); left > 4750*time.Millisecond {
+		if left := time.Until(r.Until); left > w.lasts-w.lasts/20 {
 			w.t.Errorf("%s may hold %s for %v, to the very moment at which others take over", p.name, r.Claim, left)
 		}
 	}
