@@ -273,13 +273,14 @@ func (a *Announcer) closePortLocked(key portKey) error {
 	return nil
 }
 
-// Run announces and listens until ctx ends, then closes every port and returns nil. The set survives, so it may run again.
+// Run announces and listens until ctx ends, then closes every port and returns nil. The set survives, so it may run again. It fails only
+// where this process may not follow links.
 func (a *Announcer) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.running = true
 	a.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.network.Watch(ctx, a.linksChanged) })
+	group.Go(func() error { return a.followLinks(ctx) })
 	group.Go(func() error {
 		defer a.stop()
 		return a.announce(ctx, func(p *port) { group.Go(func() error { return a.listen(ctx, p) }) })

@@ -263,7 +263,7 @@ func TestMetrics(t *testing.T) {
 		}
 		want := map[string]float64{
 			"daymark_l2_addresses": 2, "daymark_l2_heard_total claim": 1, "daymark_l2_heard_total query": 1, "daymark_l2_defences_total": 1,
-			"daymark_l2_errors_total": 4, "daymark_l2_suppressed_total": 1,
+			"daymark_l2_errors_total": 4, "daymark_l2_suppressed_total": 1, "daymark_l2_watch_errors_total": 0,
 			// Two rounds of two forms of each, one defence, and after the link's return four rounds of the one and one of the other.
 			"daymark_l2_announcements_total ARP": 2*2*2 + 2 + 4*2 + 2,
 		}

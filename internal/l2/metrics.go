@@ -10,6 +10,7 @@ type metrics struct {
 	addresses                   prometheus.Gauge
 	sent, heard                 *prometheus.CounterVec
 	suppressed, failed, defence prometheus.Counter
+	unwatched                   prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -29,12 +30,13 @@ func newMetrics() *metrics {
 		suppressed: counter("daymark_l2_suppressed_total", "Announcements not made because the right to hold the address had run out."),
 		failed:     counter("daymark_l2_errors_total", "Frames that could not be sent."),
 		defence:    counter("daymark_l2_defences_total", "Announcements made to defend an address against another station."),
+		unwatched:  counter("daymark_l2_watch_errors_total", "Times that links could not be followed."),
 	}
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {
 	var err error
-	for _, c := range []prometheus.Collector{m.addresses, m.sent, m.heard, m.suppressed, m.failed, m.defence} {
+	for _, c := range []prometheus.Collector{m.addresses, m.sent, m.heard, m.suppressed, m.failed, m.defence, m.unwatched} {
 		err = errors.Join(err, r.Register(c))
 	}
 	return err

@@ -29,7 +29,8 @@ type Network interface {
 	// Open returns a port on a link. Where the link has no neighbours, as the loopback or a tunnel, it fails with
 	// [ErrNoNeighbours].
 	Open(link string, family Family) (Port, error)
-	// Watch calls changed with every link, at once and after each change, until ctx ends; then it returns nil.
+	// Watch calls changed with every link, at once and after each change, until ctx ends; then it returns nil. It never calls it after it
+	// has returned. After an error it may be called again; one that wraps [io/fs.ErrPermission] won't get better.
 	Watch(ctx context.Context, changed func([]Link)) error
 }
 
