@@ -45,7 +45,7 @@ func (a *Announcer) sendEntryLocked(e *entry, now time.Time) (sent int) {
 	if e.first() {
 		frames = announcements
 	}
-	if !a.sendLocked(p, e.addr, frames) {
+	if _, lasted := a.sendLocked(p, e.addr, frames); !lasted {
 		a.queue.remove(e) // until Set renews the right
 		return 0
 	}
@@ -54,28 +54,31 @@ func (a *Announcer) sendEntryLocked(e *entry, now time.Time) (sent int) {
 	return 2
 }
 
-// sendLocked sends the frames of addr, as long as the right to hold it lasts: this is the fence. It reports whether it
-// lasted.
-func (a *Announcer) sendLocked(p *port, addr vip.Address, frames func(netip.Addr, MAC) [][]byte) bool {
+// sendLocked sends the frames of addr, as long as the right to hold it lasts: this is the fence. It returns how many of them left, and
+// whether the right lasted.
+func (a *Announcer) sendLocked(p *port, addr vip.Address, frames func(netip.Addr, MAC) [][]byte) (left int, lasted bool) {
 	for _, frame := range frames(addr.Prefix.Addr(), p.conn.MAC()) {
 		if !addr.Live(time.Now()) {
 			a.metrics.suppressed.Inc()
 			a.log.Debug("not announced: the right has run out", "addr", addr.Prefix.Addr(), "link", addr.Link)
-			return false
+			return left, false
 		}
-		a.sendFrameLocked(p, frame)
+		if a.sendFrameLocked(p, frame) {
+			left++
+		}
 	}
-	return true
+	return left, true
 }
 
-// sendFrameLocked sends a frame of an announcement. A link that is down loses it: everything is announced anew when it comes up. So
-// does one that is busy, and the next announcement makes up for it.
-func (a *Announcer) sendFrameLocked(p *port, frame []byte) {
+// sendFrameLocked sends a frame of an announcement, and reports whether it left. A link that is down loses it: everything is announced
+// anew when it comes up. So does one that is busy, and the next announcement makes up for it.
+func (a *Announcer) sendFrameLocked(p *port, frame []byte) bool {
 	if a.tryLocked(p, frame) != nil {
 		a.metrics.failed.Inc()
-		return
+		return false
 	}
 	a.metrics.sent.WithLabelValues(string(p.family)).Inc()
+	return true
 }
 
 // tryLocked sends a frame. A port that is of no more use is closed, and opened anew by whoever needs it next.
@@ -89,7 +92,8 @@ func (a *Announcer) tryLocked(p *port, frame []byte) error {
 }
 
 // Defend announces an address once more, in answer to a foreign claim, at most once in 10 s for each (RFC 5227, 2.4 c), and
-// only while it is announced anyway and the right to hold it lasts. It reports whether it did.
+// only while it is announced anyway and the right to hold it lasts. It reports whether anything of that left; what the link lost is no
+// defence, and the next claim may be answered at once.
 func (a *Announcer) Defend(key vip.Key) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,7 +102,10 @@ func (a *Announcer) Defend(key vip.Key) bool {
 		return false
 	}
 	p, err := a.portLocked(portKey{key.Link, familyOf(key.Addr)})
-	if err != nil || p.conn == nil || !a.sendLocked(p, e.addr, announcements) {
+	if err != nil || p.conn == nil {
+		return false
+	}
+	if left, _ := a.sendLocked(p, e.addr, announcements); left == 0 {
 		return false
 	}
 	e.defended = now

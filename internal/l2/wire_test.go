@@ -150,6 +150,9 @@ func (e *end) Send(frame []byte) error {
 	if l, err := e.wire.find(e.link.Name); err != nil || !l.Running {
 		return l2.ErrLinkDown
 	}
+	if !e.wire.ports[e] {
+		return net.ErrClosed
+	}
 	to := l2.MAC(frame)
 	single := to[0] == 0x33 && to[2] == 0xff
 	for p := range e.wire.ports {
