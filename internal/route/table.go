@@ -145,13 +145,17 @@ func (t *Table) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// gather is how long news are gathered before the table is read.
-const gather = 50 * time.Millisecond
+const (
+	gather    = 50 * time.Millisecond // how long news are gathered before the table is read
+	againMost = 5 * time.Second       // until the next attempt, which comes after gather at first, and each time after twice as long
+)
 
-// keep repairs after news, and when a right ends, until ctx ends.
+// keep repairs after news, and when a right ends, until ctx ends. What fails is tried again, since a shortage that passes makes no news;
+// it is told once, until something else fails.
 func (t *Table) keep(ctx context.Context, news <-chan struct{}) {
 	soon := time.NewTimer(0) // what happened before we watched
 	defer soon.Stop()
+	told, again := "", gather
 	for {
 		var err error
 		select {
@@ -159,14 +163,22 @@ func (t *Table) keep(ctx context.Context, news <-chan struct{}) {
 			return
 		case <-news:
 			soon.Reset(gather)
+			continue
 		case <-soon.C:
 			err = t.repair(true)
 		case <-t.expiry.C:
 			err = t.repair(false)
 		}
-		if err != nil {
+		if err == nil {
+			told, again = "", gather
+			continue
+		}
+		if err.Error() != told {
+			told = err.Error()
 			t.log.Warn("routes not restored", "err", err)
 		}
+		soon.Reset(again)
+		again = min(2*again, againMost)
 	}
 }
 
