@@ -3,6 +3,7 @@ package datapath
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"daymark/internal/vip"
@@ -48,6 +49,14 @@ func (k *Kernel) Through(fd int) (before int) {
 	defer k.mu.Unlock()
 	before, k.requests.fd = k.requests.fd, fd
 	return before
+}
+
+// ToldBy has k's kernel speak through another socket. Run must not be running.
+func (k *Kernel) ToldBy(fd int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_ = k.notes.file.Close()
+	k.notes.file = os.NewFile(uintptr(fd), "netlink")
 }
 
 // FollowDefaults is WatchDefaults on a node without links, whose routes are read by read and whose kernel speaks through told.

@@ -89,6 +89,7 @@ func Open(cfg Config) (*Kernel, error) {
 			metric:        metricOf(cfg.Instance),
 			loopbackScope: uint8(cfg.LoopbackScope),
 			adopt:         cfg.Adopt,
+			promotes:      promotesSecondaries,
 			written:       map[slot]write{},
 			want:          map[vip.Key]netip.Prefix{},
 		},

@@ -27,6 +27,8 @@ var (
 type op struct {
 	key    vip.Key
 	remove bool
+	keeper bool // see planKeepers
+	stays  bool // of a removal: the address stays with another prefix length
 	entry
 	until time.Time
 }
@@ -66,7 +68,8 @@ func (s *state) plan(now time.Time) (ops []op, refused map[vip.Key]error) {
 			ops = ops[:n]
 		}
 	}
-	ops = append(ops, s.planRemovals(refused)...)
+	ops, removals := s.planKeepers(ops, s.planRemovals(refused), refused, now)
+	ops = append(ops, removals...)
 	s.ops = ops
 	return ops, refused
 }
@@ -173,7 +176,7 @@ func (s *state) planRemovals(refused map[vip.Key]error) []op {
 			case !s.ours(e), e.unwanted && (!s.swept || !e.permanent()):
 			case keep && (at.addr.Is6() || e.prefix.Bits() == want.Bits()):
 			default:
-				ops = append(ops, op{key: key, remove: true, entry: e})
+				ops = append(ops, op{key: key, remove: true, stays: keep, entry: e})
 			}
 		}
 	}

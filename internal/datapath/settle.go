@@ -3,7 +3,6 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -17,15 +16,16 @@ import (
 func (k *Kernel) settleLocked(due func(vip.Key) bool) error {
 	failed := map[vip.Key]error{}
 	var refused map[vip.Key]error
-	// A second round is needed where there was news meanwhile, or a removal took others with it: an IPv4 address is primary to the
-	// later ones of its subnet, and the kernel removes those too unless promote_secondaries is set.
+	// A second round is needed where there was news meanwhile, or a removal took others with it: see planKeepers.
 	for range 3 {
 		var ops []op
 		k.dirty = false
 		ops, refused = k.state.plan(time.Now())
 		ops = deleteFailed(ops, failed)
 		if due != nil {
-			ops = deleteIf(ops, func(o op) bool { return !k.state.written[slot{o.index, o.key.Addr}].late() && !due(o.key) })
+			ops = deleteIf(ops, func(o op) bool {
+				return !o.keeper && !k.state.written[slot{o.index, o.key.Addr}].late() && !due(o.key)
+			})
 		}
 		if len(ops) == 0 {
 			break
@@ -51,22 +51,26 @@ func (k *Kernel) changeLocked(ops []op, failed map[vip.Key]error, repair bool) e
 		return errors.Join(err, k.drainLocked())
 	}
 	done := time.Now()
-	var made []netip.Addr // anew
+	var made []slot // anew
 	for i, o := range ops {
 		at := slot{o.index, o.key.Addr}
 		was := len(k.state.addrs[at]) > 0
 		switch result := results[i]; {
 		case o.remove && errors.Is(result, unix.EADDRNOTAVAIL): // gone with its primary, or at the end of its lifetime
+		case result != nil && o.keeper: // it was for the moment
+			k.metrics.errors.Inc()
+			continue
 		case result != nil:
 			failed[o.key] = fmt.Errorf("%s: %w", o, result)
 			k.metrics.errors.Inc()
 			continue
+		case o.stays:
 		case o.remove:
 			k.log.Info("released", "addr", o.prefix, "link", o.key.Link)
 		default:
 			k.noteWrite(o, at, done, was, repair)
 			if !was && k.state.links[o.index].Carrier {
-				made = append(made, o.key.Addr)
+				made = append(made, at)
 			}
 		}
 		k.metrics.changes(o).Inc()
@@ -107,7 +111,10 @@ func (k *Kernel) drainLocked() error {
 		matters, link := k.state.apply(ev)
 		k.dirty, changed = k.dirty || matters, changed || link
 	})
-	if errors.Is(err, errOverrun) {
+	if err != nil && k.requests != nil { // not closed
+		if !errors.Is(err, errOverrun) {
+			k.log.Warn("notifications can't be read, reading all anew", "err", err)
+		}
 		k.metrics.overruns.Inc()
 		k.lost, err = true, nil
 	}

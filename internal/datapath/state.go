@@ -23,6 +23,7 @@ type state struct {
 	metric        uint32 // that marks what is ours
 	loopbackScope uint8
 	adopt         func(found vip.Address) bool
+	promotes      func(link string) bool // promotesSecondaries
 	links         map[int]Link
 	byName        map[string]int
 	addrs         map[slot][]entry

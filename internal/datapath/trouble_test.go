@@ -134,6 +134,31 @@ func TestARepairThatFailsIsTriedAgain(t *testing.T) {
 	soon(t, l, "198.18.0.1/32")
 }
 
+// TestANotificationThatCannotBeReadEndsNothing: all is read anew instead, here with what is told no more.
+func TestANotificationThatCannotBeReadEndsNothing(t *testing.T) {
+	l := link(t, "a0")
+	warned := make(warnings, 100)
+	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	set(t, k, addr("198.18.0.1/32", l))
+	pair := require.Value(unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))(t)
+	t.Cleanup(func() { _ = unix.Close(pair[1]) }) // after what runs has ended
+	k.ToldBy(pair[0])
+	require.Running(t, k.Run)
+	for range 2 {
+		netns.IP(t, "address del 198.18.0.1/32 dev a0")
+		require.Value(unix.Write(pair[1], []byte("no message")))(t)
+		soon(t, l, "198.18.0.1/32")
+		<-time.After(1100 * time.Millisecond) // what is taken away again at once is put back a second later
+	}
+	told := ""
+	for len(warned) > 0 {
+		told += <-warned
+	}
+	if n := strings.Count(told, "notifications can't be read"); n != 2 {
+		t.Errorf("warned %d times of two:\n%s", n, told)
+	}
+}
+
 func TestAnAnswerThatIsLostIsReadAnew(t *testing.T) {
 	l := link(t, "a0")
 	k := open(t, datapath.Config{})
