@@ -118,6 +118,14 @@ func (l *LAN) Heard(h l2.Heard) { l.n.heard(h) }
 // Dispute is dispute.
 func (l *LAN) Dispute(h l2.Heard, member string) { l.n.dispute(h, member) }
 
+// Prober is what the holder probes with: past all that members say, or only past their questions.
+func (l *LAN) Prober(members bool) agent.Prober {
+	if members {
+		return l.n.strangers()
+	}
+	return l.n.prober()
+}
+
 // Listener is what the holder listens with.
 func (l *LAN) Listener() agent.Listener { return lanListener{l.n.lan} }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -13,16 +14,16 @@ import (
 
 // heard takes in that another host uses an address that is announced here.
 func (n *node) heard(h l2.Heard) {
+	member := n.member(h.MAC)
 	switch {
 	case h.Kind != l2.Claim:
 		return
-	case h.Late && h.Since.IsZero() && n.member(h.MAC) != "":
-		return // the successor, to whom the address was passed on a moment after it was probed for
-	case h.Late:
+	case h.Late && member == "":
 		n.holder.Contest(h.Key, &l2.Conflict{Heard: h})
 		return
-	}
-	if member := n.member(h.MAC); member != "" {
+	case h.Late && h.Since.IsZero():
+		return // the successor, to whom the address was passed on a moment after it was probed for
+	case member != "":
 		n.dispute(h, member)
 		return
 	}
@@ -79,6 +80,29 @@ func stations(links []datapath.Link, given ...string) []string {
 		}
 	}
 	return out[:min(len(out), most)]
+}
+
+// says reports whether another member said it.
+func (n *node) says(h l2.Heard) bool { return n.member(h.MAC) != "" }
+
+// asks reports whether another member only asked for an address, as who was given the right to it a moment before or after this node does.
+func (n *node) asks(h l2.Heard) bool { return h.Kind == l2.Query && n.says(h) }
+
+// lanProber asks the LAN whether somebody uses an address, past what does not count.
+type lanProber struct {
+	lan  *l2.Announcer
+	past func(l2.Heard) bool
+}
+
+// prober asks for what is new to everybody.
+func (n *node) prober() lanProber { return lanProber{n.lan, n.asks} }
+
+// strangers asks for what another member may have for a moment.
+func (n *node) strangers() lanProber { return lanProber{n.lan, n.says} }
+
+// Probe is [agent.Prober].
+func (p lanProber) Probe(ctx context.Context, key vip.Key) error {
+	return p.lan.ProbePast(ctx, key, p.past)
 }
 
 // lanListener turns what is heard on the LAN into the news that a successor announced itself.

@@ -246,6 +246,41 @@ func TestLAN(t *testing.T) {
 				t.Errorf("it is %+v", s)
 			}
 		},
+		"a member that answers a probe late is no stranger": func(t *testing.T) {
+			h := hear(t, election.Right{Claim: "control-plane"})
+			h.Station(func(mac string) string { return map[string]string{other.String(): "n2"}[mac] })
+			time.Sleep(50 * time.Millisecond)
+			synctest.Wait()
+			sent := h.sent.Load()
+			h.says(l2.Claim, held)
+			h.expect(t, sent, 2) // the former holder is put right
+			if s := h.holder.States(); len(s) != 1 || s[0].Phase != agent.Held {
+				t.Errorf("it is %+v", s)
+			}
+		},
+		"what members say is left out of probes as far as it should be": func(t *testing.T) {
+			h := hear(t, sure)
+			probe := func(member, past bool, kind l2.Kind) bool {
+				h.Station(func(mac string) string { return map[bool]string{true: "n2"}[member] })
+				done, key := make(chan error, 1), vip.Key{Addr: served, Link: "eth0"}
+				go func() { done <- h.Prober(past).Probe(t.Context(), key) }()
+				synctest.Wait()
+				h.says(kind, served)
+				return <-done == nil
+			}
+			for _, c := range []struct {
+				member, past bool
+				kind         l2.Kind
+				free         bool
+			}{
+				{false, false, l2.Claim, false}, {false, true, l2.Claim, false}, {false, true, l2.Query, false},
+				{true, false, l2.Claim, false}, {true, false, l2.Query, true}, {true, true, l2.Claim, true}, {true, true, l2.Query, true},
+			} {
+				if free := probe(c.member, c.past, c.kind); free != c.free {
+					t.Errorf("%+v: it is taken for free: %v", c, free)
+				}
+			}
+		},
 		"another member's claim is the lease's affair, once the hand-over is long ago": func(t *testing.T) {
 			h, sent := rested(t)
 			key, now := vip.Key{Addr: held, Link: "eth0"}, time.Now()

@@ -219,7 +219,7 @@ func (n *node) wireHolder() {
 		cfg.Datapath = sweeping{n.kernel, n.table}
 	}
 	if n.lan != nil {
-		cfg.Prober, cfg.Listener = n.lan, lanListener{n.lan}
+		cfg.Prober, cfg.Strangers, cfg.Listener = n.prober(), n.strangers(), lanListener{n.lan}
 	}
 	if n.cfg.ControlPlane.Enabled {
 		cfg.Sources = append(cfg.Sources, agent.SourceControlPlane)

@@ -18,6 +18,7 @@ type HolderConfig struct {
 	Datapath   Datapath
 	Announcers []Announcer
 	Prober     Prober   // nil: new addresses are used at once
+	Strangers  Prober   // as Prober, but what other agents answer doesn't count; nil: Prober
 	Listener   Listener // nil: successors are not heard
 	// Overlap says that two nodes may announce an address at a time, as routes can: what is passed on stays announced, as leaving, until the
 	// right ends, so that there is no moment without a path.

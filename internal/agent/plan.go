@@ -100,7 +100,7 @@ func (h *Holder) mustWait(ctx context.Context, w Want, now time.Time) (wait bool
 	}
 	here := pr.lost && h.present[k] // as long as it is, nobody else would answer alone
 	if !here && h.mayProbe(pr, now) {
-		h.startProbe(ctx, pr, w.Address)
+		h.startProbe(ctx, pr, w)
 	}
 	switch {
 	case now.Before(pr.retry):

@@ -31,13 +31,17 @@ func (h *Holder) mayProbe(p *probe, now time.Time) bool {
 	return !p.running && !now.Before(p.retry) && h.asking < probesAtOnce
 }
 
-// startProbe asks the network for a, aside; the answer wakes the holder.
-func (h *Holder) startProbe(ctx context.Context, p *probe, a vip.Address) {
+// startProbe asks the network for w, aside; the answer wakes the holder.
+func (h *Holder) startProbe(ctx context.Context, p *probe, w Want) {
 	ctx, cancel := context.WithCancel(ctx)
 	p.cancel, p.running = cancel, true
 	h.asking++
+	prober := h.cfg.Prober
+	if w.Contended && h.cfg.Strangers != nil {
+		prober = h.cfg.Strangers
+	}
 	h.running.Go(func() {
-		err := h.cfg.Prober.Probe(ctx, a.Key())
+		err := prober.Probe(ctx, w.Key())
 		h.mu.Lock()
 		h.found = append(h.found, probeResult{p, err})
 		h.mu.Unlock()

@@ -20,7 +20,7 @@ func (s *Services) apply(ctx context.Context, rights []election.Right, stopping 
 		if old, ok := s.rights[r.Claim]; !ok || old.Passing != r.Passing {
 			changed = append(changed, r.Claim)
 			delete(s.passed, r.Claim) // who was heard before took it then
-			s.cfg.Logger.Debug("right", "lease", r.Claim, "passing", r.Passing, "failover", r.Failover)
+			s.cfg.Logger.Debug("right", "lease", r.Claim, "passing", r.Passing, "failover", r.Failover, "contended", r.Contended)
 		}
 		s.rights[r.Claim] = r
 		delete(s.kept, r.Claim)
@@ -104,7 +104,9 @@ func (s *Services) wants() []Want {
 		leaving := s.leaves(g)
 		for _, a := range addresses {
 			a.Until, a.Route.Leaving = r.Until, leaving
-			out = append(out, Want{Address: a, Quiet: r.Passing, Passing: r.Passing, Detached: s.cfg.Detached, Sure: r.Failover})
+			out = append(out, Want{
+				Address: a, Quiet: r.Passing, Passing: r.Passing, Detached: s.cfg.Detached, Sure: r.Failover, Contended: r.Contended,
+			})
 		}
 	}
 	for claim := range s.kept {

@@ -164,11 +164,11 @@ func (s *Services) handle(n news) {
 		changed = s.decide(name) || changed
 	}
 	changed = s.relink(n.paths, names) || changed
+	for _, st := range n.states {
+		changed = s.noteState(st, names) || changed
+	}
 	if changed {
 		s.publish()
-	}
-	for _, st := range n.states {
-		s.noteState(st, names)
 	}
 	for _, claim := range n.claims {
 		if g := s.groups.claims[claim]; g != nil {
@@ -191,8 +191,10 @@ func (s *Services) handle(n news) {
 	}
 }
 
-// noteState remembers the phase of an address and adds the Services that have it to names.
-func (s *Services) noteState(st State, names map[Name]struct{}) {
+// noteState remembers the phase of an address, adds the Services that have it to names, and reports whether a stranger has it now, or no
+// more.
+func (s *Services) noteState(st State, names map[Name]struct{}) (changed bool) {
+	was := s.states[st.Address.Key()].Phase
 	if st.Phase == Released {
 		delete(s.states, st.Address.Key())
 	} else {
@@ -201,6 +203,12 @@ func (s *Services) noteState(st State, names map[Name]struct{}) {
 	for name := range s.groups.tied[tie{addr: st.Address.Prefix.Addr()}] {
 		names[name] = struct{}{}
 	}
+	return (was == Conflict) != (st.Phase == Conflict)
+}
+
+// isForeign reports whether a stranger has an address of g, as far as this node was to take it.
+func (s *Services) isForeign(g *Group) bool {
+	return slices.ContainsFunc(g.Addresses, func(a vip.Address) bool { return s.states[a.Key()].Phase == Conflict })
 }
 
 // decide looks at one Service anew and reports whether what it asks for changed.
@@ -254,7 +262,7 @@ func (s *Services) publish() {
 	for _, g := range s.groups.claims {
 		if !s.leaves(g) || time.Now().Before(s.drained) {
 			c := g.Claim
-			c.Yields = c.Yields || c.Leased && idles
+			c.Yields, c.Foreign = c.Yields || c.Leased && idles, s.isForeign(g)
 			claims = append(claims, c)
 		}
 	}

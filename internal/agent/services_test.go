@@ -82,7 +82,7 @@ func (d *decider) Run(ctx context.Context, apply election.Apply) error {
 	return apply(context.WithoutCancel(ctx), nil)
 }
 
-// grant gives this node the rights to claims: "name", "name passing" or "name failover".
+// grant gives this node the rights to claims: "name", "name passing", "name failover" or "name contended".
 func (d *decider) grant(t *testing.T, claims ...string) {
 	t.Helper()
 	<-d.ready
@@ -90,7 +90,7 @@ func (d *decider) grant(t *testing.T, claims ...string) {
 	for _, c := range claims {
 		name, how, _ := strings.Cut(c, " ")
 		rights = append(rights, election.Right{
-			Claim: name, Until: time.Now().Add(time.Hour), Passing: how == "passing", Failover: how == "failover",
+			Claim: name, Until: time.Now().Add(time.Hour), Passing: how == "passing", Failover: how == "failover", Contended: how == "contended",
 		})
 	}
 	if err := d.apply(t.Context(), rights); err != nil {
@@ -117,6 +117,9 @@ func (d *decider) list() string {
 		}
 		if c.Abstains {
 			text += " abstains"
+		}
+		if c.Foreign {
+			text += " foreign"
 		}
 		out = append(out, text)
 	}
@@ -508,6 +511,29 @@ func TestServices(t *testing.T) {
 		w.elector.grant(t)
 		w.elector.grant(t, "192.0.2.10 failover")
 		w.expect("wire -192.0.2.10", "kernel -192.0.2.10", "kernel +192.0.2.10", "wire +192.0.2.10")
+	})
+
+	story(t, "what another node had for a moment at most is asked for, past what other agents answer, and what a stranger has is told", func(t *testing.T) {
+		strangers := &lan{used: map[netip.Addr]bool{}}
+		w := newWorld(t, nil, func(c *agent.HolderConfig, r *rig) {
+			r.lan.used[netip.MustParseAddr("192.0.2.10")] = true // by an agent
+			c.Prober, c.Strangers = r.lan, strangers
+		})
+		w.put(service("web", "192.0.2.10"), slice("web", 0, "n1"))
+		w.elector.grant(t, "192.0.2.10 contended")
+		w.settle()
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
+		w.elector.grant(t)
+		strangers.setUsed("192.0.2.10", true)
+		w.expectClaims("192.0.2.10 reports")
+		w.elector.grant(t, "192.0.2.10 contended")
+		time.Sleep(time.Minute)
+		w.expect("wire -192.0.2.10", "kernel -192.0.2.10")
+		w.expectClaims("192.0.2.10 foreign reports")
+		strangers.setUsed("192.0.2.10", false)
+		time.Sleep(11 * time.Second)
+		w.expect("kernel +192.0.2.10", "wire +192.0.2.10")
+		w.expectClaims("192.0.2.10 reports")
 	})
 
 	story(t, "an address that comes or goes takes no other with it", func(t *testing.T) {

@@ -21,12 +21,15 @@ type Want struct {
 	Detached bool
 	// Sure addresses are not probed for before first use: their former holder, dead or handing over, may still answer.
 	Sure bool
+	// Contended addresses are probed for, but what other agents answer doesn't count: one may have it for a moment.
+	Contended bool
 }
 
 func compareWants(a, b Want) int { return vip.Compare(a.Address, b.Address) }
 
 func (w Want) equal(o Want) bool {
-	return w.Quiet == o.Quiet && w.Passing == o.Passing && w.Kept == o.Kept && w.Detached == o.Detached && w.Sure == o.Sure && w.Address.Equal(o.Address)
+	return w.Quiet == o.Quiet && w.Passing == o.Passing && w.Kept == o.Kept && w.Detached == o.Detached && w.Sure == o.Sure && w.Contended == o.Contended &&
+		w.Address.Equal(o.Address)
 }
 
 // mergeWants returns what satisfies both: announced if either is, and for no longer than that one may; else the longer right.
@@ -43,6 +46,7 @@ func mergeWants(a, b Want) Want {
 	return Want{
 		Address: address, Quiet: quiet, Passing: quiet && (a.Passing || b.Passing),
 		Kept: a.Kept && b.Kept, Detached: a.Detached && b.Detached, Sure: a.Sure || b.Sure,
+		Contended: a.Contended || b.Contended,
 	}
 }
 

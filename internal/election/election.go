@@ -24,6 +24,9 @@ type Claim struct {
 	Leased bool
 	// Abstains means that this node does not stand for it, whatever Nodes says; others may.
 	Abstains bool
+	// Foreign means that this node has no use of the right to it: a stranger has an address of it. Who takes it next is told ([Right]
+	// Contended).
+	Foreign bool
 	// Yields means that this node stands for it last, as after [Elector] Yield for all that it holds: it hands it over to a node
 	// that can take it, and takes it where nobody else does.
 	Yields bool
@@ -66,6 +69,10 @@ type Right struct {
 	// Failover means that another node had the right before, and stopped renewing or passed it on. It may still answer for the
 	// address, which therefore can't be probed for.
 	Failover bool
+	// Contended means that another node stood for it too, and had the right for a moment at most, not long enough to know whether the address
+	// was free; or had it, and knew it for a stranger's ([Claim] Foreign). It may have it on its link all the same. So it is probed for, and
+	// what other members answer doesn't count.
+	Contended bool
 }
 
 // Apply makes rights true. It gets the complete set, sorted by claim, to keep; it returns nil only once everything that is not in

@@ -231,7 +231,7 @@ func (g *Gated) worthLocked() []Right {
 			}
 			r.Until = earlier(r.Until, g.gate.Until)
 			r.Passing = r.Passing || g.gate.Passing
-			r.Failover = r.Failover || g.taken[r.Claim]
+			r.Failover = r.Failover || g.taken[r.Claim] && !r.Contended
 		}
 		out = append(out, r)
 	}

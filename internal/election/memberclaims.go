@@ -9,11 +9,13 @@ import (
 func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 	// As others see this node: what it has not written yet does not count.
 	mine := rankOf(l.id, s, l.written)
+	listed, tried := false, false
 	for name, o := range l.view.members {
 		lists := o.record.Claims.hasAny(s.parts)
 		suspect := l.view.suspect(o, now)
 		if o.unread && !l.view.void(o) && !l.keeps(s) {
 			out.veil(name, s, suspect)
+			listed, tried = true, true // for all that can be said
 			switch {
 			case suspect:
 				out.proof = later(out.proof, o.changed.Add(o.duration))
@@ -25,6 +27,7 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 		theirs := rankOf(o.id, s, o.record)
 		if lists && !l.view.void(o) {
 			s.last = name
+			listed, tried = true, tried || !o.record.Untried.hasAny(s.parts)
 			out.blocked = true
 			out.kept = out.kept || !o.record.Offered.hasAny(s.parts)
 			if suspect {
@@ -41,6 +44,9 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 				out.better++
 			}
 		}
+	}
+	if listed { // who contends with this node knows no more than that
+		s.tried = tried || s.tried && s.tenure != idle
 	}
 	return out
 }
@@ -79,16 +85,15 @@ func (l *membersLoop) move(s *stake, due *alarm) {
 		takes := stands && !l.blind && !see.veiled && l.due(s, see, due)
 		s.unfit = takes && !l.room.fits(s)
 		if takes && !s.unfit {
-			s.tenure, s.seq = pending, l.nextSeq
+			s.tenure, s.seq, s.taken = pending, l.nextSeq, time.Time{}
 		}
 	case pending:
 		switch {
 		case !stands, l.blind, see.veiled, see.contender, see.partial:
 			l.retract(s)
 		case l.delivered >= s.seq && !see.blocked && now.Before(l.withdrawAt()):
-			s.tenure = held
-			s.failover = l.orphaned(s)
-			l.cfg.Metrics.gain(l.cfg.Group, how(s), 1)
+			s.take(now)
+			l.cfg.Metrics.gain(l.cfg.Group, l.how(s), 1)
 		default:
 			l.proof = later(l.proof, see.proof)
 		}
@@ -123,8 +128,8 @@ func (l *membersLoop) orphaned(s *stake) bool {
 	return o != nil && !o.released && o.record.Claims.hasAny(s.parts)
 }
 
-func how(s *stake) string {
-	if s.failover {
+func (l *membersLoop) how(s *stake) string {
+	if l.orphaned(s) {
 		return "failover"
 	}
 	return "free"
@@ -176,7 +181,7 @@ func (l *membersLoop) lapse(why string) {
 	for _, s := range l.order {
 		switch s.tenure {
 		case held, quiet:
-			s.tenure, s.seq = pending, l.nextSeq
+			s.tenure, s.seq, s.taken = pending, l.nextSeq, time.Time{}
 			n++
 		case pending:
 			s.seq, again = l.nextSeq, true
@@ -194,7 +199,7 @@ func (l *membersLoop) rights() []Right {
 	out := make([]Right, 0, len(l.written.Claims))
 	fence := l.cfg.fence(l.renewed)
 	for _, s := range l.order {
-		r := Right{Claim: s.claim.Name, Until: fence, Failover: s.failover || s.last != ""}
+		r := Right{Claim: s.claim.Name, Until: fence, Failover: s.history == had, Contended: s.history == contended}
 		switch s.tenure {
 		case held:
 		case quiet, letGo:
@@ -230,11 +235,11 @@ func (l *membersLoop) applied() {
 }
 
 // compose returns the record that is to be written now. A claim that is passed leaves the list here.
-func (l *membersLoop) compose() record {
+func (l *membersLoop) compose(now time.Time) record {
 	r := record{
 		Incarnation: l.self, Seq: l.nextSeq, Yields: l.asked.yielded || l.stopping || l.blind,
 		Serves: l.asked.set || len(l.inherited) > 0, Starts: len(l.inherited) > 0 && !l.asked.set, Claims: set{}, Offered: set{}, Leases: l.asked.leases,
-		Weight: l.weight, Stations: l.asked.stations, Ended: l.view.ended(),
+		Weight: l.weight, Stations: l.asked.stations, Ended: l.view.ended(), Untried: set{},
 	}
 	if l.stopping {
 		r.Leases = nil
@@ -256,12 +261,25 @@ func (l *membersLoop) compose() record {
 			}
 		}
 	}
-	for _, s := range l.order { // what this node itself takes under another name is not offered
-		if s.listed() && !s.goes() {
-			for _, id := range s.parts {
-				delete(r.Offered, id)
+	l.tried = time.Time{}
+	for _, s := range l.order {
+		if s.listed() && s.untried(now) {
+			r.Untried.add(s.parts)
+			if !s.taken.IsZero() {
+				l.tried = later(l.tried, s.taken.Add(trial))
 			}
 		}
+	}
+	for _, s := range l.order { // what this node itself takes under another name is not offered, nor untried when it has it
+		if s.listed() && !s.goes() {
+			r.Offered.remove(s.parts)
+		}
+		if s.listed() && !s.untried(now) {
+			r.Untried.remove(s.parts)
+		}
+	}
+	if len(r.Claims)+len(r.Offered)+len(r.Untried) > 2*l.room.most {
+		r.Untried = nil // there is no room to say it
 	}
 	return r
 }
@@ -314,6 +332,7 @@ func (l *membersLoop) stand(c Claim) *stake {
 	l.unsure = l.unsure || l.written.Claims.hasAny(s.parts) // a write of its own must list it, be the list the same
 	if l.inherited.hasAny(s.parts) {
 		s.tenure, s.seq, s.shown, s.inherited = pending, l.nextSeq, true, true
+		s.taken = l.started.Add(-trial) // by the predecessor
 		l.unsure = true
 	}
 	return s

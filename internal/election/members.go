@@ -87,6 +87,11 @@ func (c Census) equal(o Census) bool {
 // Who comes back lists what suits it best, and is passed that only after it has written once more, which it does when its first write was
 // answered: its API server may have come back with it, and tell it late what others see at once. Who has to go passes to anybody.
 //
+// # What nobody had yet
+//
+// An address that no node had is probed for; one that another had is not. What others only listed, or had for less than half a second, may
+// not be free, and what is found to be a stranger's is held all the same. A record tells of both (Untried); an older version's does not.
+//
 // # What can't be read
 //
 // A live member whose record can't be read, as of a later version or damaged, may list anything, whatever it listed before: while it

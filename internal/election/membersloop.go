@@ -47,12 +47,13 @@ type membersLoop struct {
 	owned    ownership
 	next     record // to be written, if composed
 	composed bool
-	news     bool   // next says something else than written
-	room     room   // in the record
-	written  record // as it was sent last
-	unsure   bool   // it is not known that it was written, or it must be written again
-	known    uint64 // the newest write that is known to have succeeded
-	left     bool   // the release was answered
+	tried    time.Time // when nothing in it is untried any more for want of time; zero where nothing is
+	news     bool      // next says something else than written
+	room     room      // in the record
+	written  record    // as it was sent last
+	unsure   bool      // it is not known that it was written, or it must be written again
+	known    uint64    // the newest write that is known to have succeeded
+	left     bool      // the release was answered
 	renewing renewing
 
 	// Its share.

@@ -82,6 +82,8 @@ func (v *view) see(lease *coordinationv1.Lease, now time.Time) {
 	if was != nil {
 		v.touch(was.record.Claims, r.Claims)
 		v.touch(was.record.Offered, r.Offered)
+		v.touch(was.record.Untried, r.Untried)
+		v.stirred = v.stirred || !maps.Equal(was.record.Untried, r.Untried)
 	}
 	if was == nil || was.released != o.released || was.deleted || was.unread != unread || v.suspect(was, now) || !was.record.same(r) ||
 		was.record.Incarnation != r.Incarnation || was.proven() != o.proven() {

@@ -95,8 +95,8 @@ func (l *membersLoop) write(due *alarm) {
 	if !l.joined || l.req.busy || l.needRead || !due.reached(later(l.retryAt, l.writable())) {
 		return
 	}
-	if !l.composed {
-		l.next, l.composed = l.compose(), true
+	if !l.composed || !l.tried.IsZero() && !due.now.Before(l.tried) {
+		l.next, l.composed = l.compose(due.now), true
 		l.news = !l.next.same(l.written)
 	}
 	next := l.next

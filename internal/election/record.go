@@ -45,6 +45,9 @@ type record struct {
 	Stations []string
 	// Ended are writes of other members, as [record] write names them, whose rights are over for certain.
 	Ended set
+	// Untried are those among Claims of which an address may be a stranger's: no node held them for long enough to know, or it is one. Older
+	// versions don't say it.
+	Untried set
 }
 
 // write names the write that r is of, for the Ended of others: that of one process, and not what it writes later.
@@ -63,6 +66,18 @@ func (s set) has(id uint64) bool { _, ok := s[id]; return ok }
 // hasAny reports whether any of ids is in s.
 func (s set) hasAny(ids []uint64) bool { return slices.ContainsFunc(ids, s.has) }
 
+func (s set) add(ids []uint64) {
+	for _, id := range ids {
+		s[id] = struct{}{}
+	}
+}
+
+func (s set) remove(ids []uint64) {
+	for _, id := range ids {
+		delete(s, id)
+	}
+}
+
 // recordJSON is a record as it is written. A claim is 8 bytes, so a thousand on one node take 10 KiB.
 type recordJSON struct {
 	Format      int      `json:"format,omitempty"` // absent is 1
@@ -77,6 +92,7 @@ type recordJSON struct {
 	Weight      uint32   `json:"weight,omitempty"` // absent is evenWeight
 	Stations    []string `json:"stations,omitempty"`
 	Ended       string   `json:"ended,omitempty"`
+	Untried     string   `json:"untried,omitempty"`
 }
 
 // String returns r as it is written; equal records give equal text.
@@ -87,7 +103,7 @@ func (r record) String() string {
 	}
 	text, err := json.Marshal(recordJSON{
 		0, string(r.Incarnation), r.Seq, r.Serves, r.Starts, r.Yields, r.Claims.encode(), r.Offered.encode(), r.Leases,
-		weight, r.Stations, r.Ended.encode(),
+		weight, r.Stations, r.Ended.encode(), r.Untried.encode(),
 	})
 	if err != nil {
 		panic(fmt.Sprintf("a member record is only strings and numbers: %v", err))
@@ -133,7 +149,7 @@ func parseRecord(text string) (record, error) {
 	for _, f := range []struct {
 		key, text string
 		to        *set
-	}{{"claims", j.Claims, &r.Claims}, {"offered", j.Offered, &r.Offered}, {"ended", j.Ended, &r.Ended}} {
+	}{{"claims", j.Claims, &r.Claims}, {"offered", j.Offered, &r.Offered}, {"ended", j.Ended, &r.Ended}, {"untried", j.Untried, &r.Untried}} {
 		s, err := decodeSet(f.text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("parsing %s of a member record: %w", f.key, err))
@@ -174,7 +190,7 @@ func decodeSet(text string) (set, error) {
 }
 
 // same reports whether r and o say the same of their member, whoever wrote them and when. What they say of others is no reason for
-// a write.
+// a write, nor is that something was tried.
 func (r record) same(o record) bool {
 	return r.Serves == o.Serves && r.Starts == o.Starts && r.Yields == o.Yields && maps.Equal(r.Claims, o.Claims) &&
 		maps.Equal(r.Offered, o.Offered) && slices.Equal(r.Leases, o.Leases) && r.Weight == o.Weight &&

@@ -18,6 +18,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"yields":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","offered":"AAAAAAAAAAE","leases":["kube-system/plndr-cp-lock"]}`,
 		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"weight":877,"stations":["02:00:00:00:00:01"]}`,
 		`{"incarnation":"boot.1/abc","seq":7,"ended":"AAAAAAAAAAEAAAAAAAAAAg"}`,
+		`{"incarnation":"boot.1/abc","seq":7,"serves":true,"claims":"AAAAAAAAAAEAAAAAAAAAAg","untried":"AAAAAAAAAAE"}`,
 	} {
 		got, err := election.RewriteRecord(text)
 		if err != nil {

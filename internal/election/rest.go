@@ -144,7 +144,7 @@ func (s *stake) unwant() (changed bool) {
 	return changed
 }
 
-// sameNodes reports whether the same nodes may hold c and o, and this one as gladly.
+// sameNodes reports whether the same nodes may hold c and o, and this one as gladly, and with as much use.
 func (c Claim) sameNodes(o Claim) bool {
-	return c.Abstains == o.Abstains && c.Yields == o.Yields && slices.Equal(c.Nodes, o.Nodes) && (c.Nodes == nil) == (o.Nodes == nil)
+	return c.Abstains == o.Abstains && c.Yields == o.Yields && c.Foreign == o.Foreign && slices.Equal(c.Nodes, o.Nodes) && (c.Nodes == nil) == (o.Nodes == nil)
 }

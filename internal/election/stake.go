@@ -32,13 +32,46 @@ type stake struct {
 	unclaimed time.Time // since when nobody lists it; zero while somebody does
 	leaving   time.Time // since when it is offered
 	last      string    // the Lease of the member that was last seen to list it
-	failover  bool
+	tried     bool      // another node held it, or said that one did, for long enough to know whether it is free, and it was
+	taken     time.Time // since when this node has it; zero before that
+	history   history   // when it was taken
 	shown     bool      // it may be in the kernel and announced: it was shown, and not yet taken away
 	inherited bool      // a predecessor listed it, and it is not settled yet who holds it
 	until     time.Time // letGo: the end of the right
 	letIn     time.Time // letGo: when the write without it was sent; zero until that is answered
 	heard     bool
 	resting   tenure // in which nothing is to be done, until something changes that concerns it; see rests
+}
+
+// trial is for how long a node must have had a claim to know whether its addresses are free. It probes for them, which takes a quarter of
+// a second at most, and an agent that has just started is slow.
+const trial = 500 * time.Millisecond
+
+// untried reports whether it is not known whether s is free: nobody had it for long enough; or that it isn't.
+func (s *stake) untried(now time.Time) bool {
+	return s.claim.Foreign || !s.tried && (s.taken.IsZero() || now.Before(s.taken.Add(trial)))
+}
+
+// history is who had a claim before this node took it.
+type history string
+
+const (
+	nobody    history = ""
+	contended history = "contended" // another node listed it, and may have had it for a moment
+	had       history = "had"       // another node, for certain or as far as can be said
+)
+
+// take notes that this node has s from now on.
+func (s *stake) take(now time.Time) {
+	s.tenure, s.taken = held, cmp.Or(s.taken, now)
+	switch {
+	case s.tried:
+		s.history = had
+	case s.last != "":
+		s.history = contended
+	default:
+		s.history = nobody
+	}
 }
 
 // listed reports whether the claim is in this node's record.

@@ -86,7 +86,7 @@ type Announcer struct {
 	fresh     []*port // opened, but nobody listens yet
 	refused   map[portKey]refusal
 	links     map[string]Link
-	listeners map[vip.Key][]chan Heard
+	listeners map[vip.Key][]listener
 	told      map[news]time.Time
 	doubts    map[vip.Key]time.Time // until when an answer to a probe that found nobody is waited for all the same
 	slow      map[vip.Key]time.Time // when such a late answer came
@@ -132,7 +132,7 @@ func New(cfg Config) (*Announcer, error) {
 		ports:     map[portKey]*port{},
 		refused:   map[portKey]refusal{},
 		links:     map[string]Link{},
-		listeners: map[vip.Key][]chan Heard{},
+		listeners: map[vip.Key][]listener{},
 		told:      map[news]time.Time{},
 		doubts:    map[vip.Key]time.Time{},
 		slow:      map[vip.Key]time.Time{},

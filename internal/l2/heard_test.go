@@ -154,6 +154,37 @@ func TestAProbeEndsWithItsContextAndSaysWhoIsThere(t *testing.T) {
 	})
 }
 
+// Who is past answers first, and all the time: who isn't is heard all the same.
+func TestAProbeGoesPastWhoDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := simulated()
+		far, a := w.station(t, l2.IPv4), w.start(t, l2.Config{})
+		key, member := w.addr("198.18.0.10", 0).Key(), l2.MAC{2, 0, 0, 0, 0, 0xbb}
+		past := func(h l2.Heard) bool { return h.MAC == member }
+		answered := func(answers ...[]byte) (err error) {
+			done := make(chan error, 1)
+			go func() { done <- a.ProbePast(t.Context(), key, past) }()
+			wait(2 * time.Millisecond)
+			for _, f := range answers {
+				if err := far.Send(f); err != nil {
+					t.Error(err)
+				}
+			}
+			return <-done
+		}
+		theirs := [][]byte{l2.ProbeFrame(key.Addr, member), l2.Announcements(key.Addr, member)[0]}
+		start := time.Now()
+		if err := answered(theirs...); err != nil || time.Since(start) != 21*time.Millisecond {
+			t.Errorf("what doesn't count: %v after %v", err, time.Since(start))
+		}
+		w.settle()
+		var conflict *l2.Conflict
+		if err := answered(append(theirs, l2.Announcements(key.Addr, stranger)[0])...); !errors.As(err, &conflict) || conflict.MAC != stranger {
+			t.Errorf("what counts: %v", err)
+		}
+	})
+}
+
 func TestALateAnswerIsToldSoonAfterAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan l2.Heard, 100)

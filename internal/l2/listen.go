@@ -67,8 +67,11 @@ func (a *Announcer) concerns(p *port, h *Heard) bool {
 		a.slow[h.Key] = h.At
 	}
 	for _, l := range listeners {
+		if l.past != nil && l.past(*h) {
+			continue
+		}
 		select {
-		case l <- *h:
+		case l.heard <- *h:
 		default: // the first is what it waits for
 		}
 	}
@@ -105,6 +108,17 @@ func (a *Announcer) isNewsLocked(h Heard) bool {
 // channel holds one frame until it is read; others that come meanwhile are lost. It is how the old holder of an address that
 // was passed on learns that its successor has announced it.
 func (a *Announcer) Listen(key vip.Key) (heard <-chan Heard, stop func(), err error) {
+	return a.listenPast(key, nil)
+}
+
+// listener hears what is said of one address.
+type listener struct {
+	heard chan Heard
+	past  func(Heard) bool // what it does not hear; nil is nothing
+}
+
+// listenPast is Listen for all but what past tells of.
+func (a *Announcer) listenPast(key vip.Key, past func(Heard) bool) (heard <-chan Heard, stop func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.running {
@@ -114,14 +128,14 @@ func (a *Announcer) Listen(key vip.Key) (heard <-chan Heard, stop func(), err er
 		return nil, nil, err
 	}
 	l := make(chan Heard, 1)
-	a.listeners[key] = append(a.listeners[key], l)
+	a.listeners[key] = append(a.listeners[key], listener{l, past})
 	return l, func() { a.unlisten(key, l) }, nil
 }
 
-func (a *Announcer) unlisten(key vip.Key, l chan Heard) {
+func (a *Announcer) unlisten(key vip.Key, heard chan Heard) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	rest := slices.DeleteFunc(slices.Clone(a.listeners[key]), func(x chan Heard) bool { return x == l })
+	rest := slices.DeleteFunc(slices.Clone(a.listeners[key]), func(l listener) bool { return l.heard == heard })
 	if len(rest) > 0 {
 		a.listeners[key] = rest
 		return

@@ -38,8 +38,12 @@ func (c *Conflict) Error() string {
 // or not, and who took it should let go of it.
 //
 // Any number of addresses can be probed for at once.
-func (a *Announcer) Probe(ctx context.Context, key vip.Key) error {
-	heard, stop, err := a.Listen(key)
+func (a *Announcer) Probe(ctx context.Context, key vip.Key) error { return a.ProbePast(ctx, key, nil) }
+
+// ProbePast is Probe, to which it doesn't matter what past tells of: that is said by stations which may use the address for a moment, and let
+// go of it by themselves. past is called while the announcer is locked: it must neither block nor call it.
+func (a *Announcer) ProbePast(ctx context.Context, key vip.Key, past func(Heard) bool) error {
+	heard, stop, err := a.listenPast(key, past)
 	if err != nil {
 		return fmt.Errorf("probing for %s on %s: %w", key.Addr, key.Link, err)
 	}

@@ -1,0 +1,144 @@
+package election_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"daymark/internal/election"
+)
+
+// expectRights tells of every right whose history is another: how names it, "" for one that nobody had.
+func (w *world) expectRights(ps []*proc, how string) {
+	w.t.Helper()
+	n := 0
+	for _, p := range ps {
+		for _, r := range p.held() {
+			n++
+			is := ""
+			switch {
+			case r.Failover:
+				is = "another had it"
+			case r.Contended:
+				is = "contended"
+			}
+			if is != how {
+				w.t.Errorf("%s at %s: %q, want %q", r.Claim, p.name, is, how)
+			}
+		}
+	}
+	if n == 0 {
+		w.fail("nobody holds anything")
+	}
+}
+
+// TestTried has nodes take what nobody held, as far as they can know: an address may be a stranger's then.
+func TestTried(t *testing.T) {
+	for _, apart := range []time.Duration{0, 2 * time.Millisecond, 40 * time.Millisecond, 200 * time.Millisecond} {
+		story(t, fmt.Sprintf("nodes that start %v apart have what nobody held, and fail over and pass on what they did", apart), func(w *world) {
+			all := claims(60)
+			w.hook(func(p *proc, rights []election.Right) error {
+				for _, r := range rights {
+					if r.Failover {
+						w.t.Errorf("%s at %s: would not be probed for, but nobody held it", r.Claim, p.name)
+					}
+				}
+				return nil
+			})
+			ps := members(w, "a", "b", "c")
+			for _, p := range ps {
+				p.elector.Set(all)
+				p.start()
+				time.Sleep(apart)
+			}
+			w.await(3*time.Second, "all held", func() bool { return w.allHeld(all) })
+			time.Sleep(200 * time.Millisecond)
+			w.hook(nil)
+			time.Sleep(3 * time.Second)
+			w.check()
+
+			before := w.placed()
+			ps[0].elector.Yield()
+			time.Sleep(3 * time.Second)
+			passed := 0
+			for _, p := range ps[1:] {
+				for _, r := range p.held() {
+					if before[r.Claim] == "a" {
+						passed++
+						if !r.Failover {
+							w.t.Errorf("%s at %s: would be probed for, but it was passed", r.Claim, p.name)
+						}
+					}
+				}
+			}
+			before = w.placed()
+			ps[1].kill()
+			w.await(7*time.Second, "all with others", func() bool { return w.allWithout("b", all) })
+			died := 0
+			for _, p := range []*proc{ps[0], ps[2]} {
+				for _, r := range p.held() {
+					if before[r.Claim] == "b" {
+						died++
+						if !r.Failover {
+							w.t.Errorf("%s at %s: would be probed for, but the dead one held it", r.Claim, p.name)
+						}
+					}
+				}
+			}
+			if passed < 5 || died < 5 {
+				w.fail("%d were passed, %d died", passed, died)
+			}
+		})
+	}
+
+	story(t, "the best node hears of a claim late", func(w *world) {
+		all := claims(30)
+		ps := started(w, nil, "a", "b", "c")
+		time.Sleep(10 * time.Second)
+		for _, p := range ps[1:] {
+			p.elector.Set(all)
+		}
+		time.Sleep(400 * time.Millisecond) // the others take it instead after a quarter of a second
+		ps[0].elector.Set(all)
+		time.Sleep(100 * time.Millisecond)
+		w.expectRights(ps[:1], "contended")
+	})
+
+	story(t, "who comes later and sees it held for the first time can't tell for how long it was", func(w *world) {
+		all := claims(30)
+		ps := members(w, "a", "b")
+		for _, p := range ps {
+			p.elector.Set(all)
+			p.start()
+			time.Sleep(2 * time.Second)
+		}
+		w.expectRights(ps[1:], "another had it")
+	})
+
+	story(t, "what a stranger has is nobody's, however long a node has the right to it, and whoever gets that from it", func(w *world) {
+		all := claims(30)
+		foreign := slices.Clone(all)
+		for i := range foreign {
+			foreign[i].Foreign = true
+		}
+		a := started(w, all, "a")[0]
+		time.Sleep(20 * time.Millisecond)
+		a.elector.Set(foreign)
+		time.Sleep(time.Minute)
+		b := started(w, all, "b")[0]
+		time.Sleep(5 * time.Second)
+		w.expectRights([]*proc{b}, "contended")
+		b.elector.Set(foreign)
+		time.Sleep(5 * time.Second)
+		a.kill()
+		w.await(7*time.Second, "all with b", func() bool { return w.allWithout("a", all) })
+		w.expectRights([]*proc{b}, "contended")
+		time.Sleep(5 * time.Second)
+		b.elector.Set(all) // it is gone
+		time.Sleep(5 * time.Second)
+		c := started(w, all, "c")[0]
+		time.Sleep(5 * time.Second)
+		w.expectRights([]*proc{c}, "another had it")
+	})
+}
