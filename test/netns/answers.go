@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -107,12 +108,45 @@ func (h History) Turns() History {
 	return out
 }
 
+// Last is the last answer before a moment; ok is false where there is none.
+func (h History) Last(before time.Time) (a Answer, ok bool) {
+	all := h.only(func(a Answer) bool { return a.claims() && a.At.Before(before) })
+	if len(all) == 0 {
+		return a, false
+	}
+	return all[len(all)-1], true
+}
+
+// After are the answers from the first on that another host than former gave.
+func (h History) After(former string) History {
+	answers := h.Answers()
+	first := slices.IndexFunc(answers, func(a Answer) bool { return a.Host != former })
+	if first < 0 {
+		return nil
+	}
+	return answers[first:]
+}
+
+// Unfounded is a host's first announcement where it was made without the address:
+// the two next answers to who asks all hosts, from the hardware address of asker,
+// were others'. It comes with these two; it is nil where there is none.
+func (h History) Unfounded(host string, asker net.HardwareAddr) History {
+	first := slices.IndexFunc(h, func(a Answer) bool { return a.Kind == Announcement && a.Host == host })
+	if first < 0 {
+		return nil
+	}
+	next := h[first:].only(func(a Answer) bool { return a.Kind == Reply && bytes.Equal(a.To, asker) })
+	if len(next) < 2 || next[0].Host == host || next[1].Host == host {
+		return nil
+	}
+	return History{h[first], next[0], next[1]}
+}
+
 // LongestSilence is the longest time between two answers, and from the first
 // moment to the first answer and from the last answer to the last moment. It means
 // something only while the address is asked for: Observer.Silence knows when it was.
 func (h History) LongestSilence(from, to time.Time) time.Duration {
-	longest, _ := longestGap(h.Answers().moments(), from, to, nil)
-	return longest
+	return longestGap(h.Answers().moments(), from, to, nil).long
 }
 
 func (h History) moments() []time.Time {
@@ -123,7 +157,9 @@ func (h History) moments() []time.Time {
 	return out
 }
 
-// LongestOverlap is the longest time during which two hosts both answered. A host
+// LongestOverlap is the longest time during which two hosts both answered: from the
+// first word of one to the last of the other. So a single frame counts, too, while
+// the other answers: as long as it is from the nearer of that one's ends. A host
 // counts as answering between two of its answers when they are no further apart
 // than tolerance: some multiple of the period of asking.
 func (h History) LongestOverlap(tolerance time.Duration) time.Duration {
@@ -151,7 +187,9 @@ func (h History) longestOverlap(tolerance time.Duration, pauses []span, host str
 			}
 			for _, a := range its {
 				for _, b := range theirs {
-					longest = max(longest, a.overlap(b))
+					if a.meets(b) {
+						longest = max(longest, min(a.to.Sub(b.from), b.to.Sub(a.from)))
+					}
 				}
 			}
 		}

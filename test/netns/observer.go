@@ -153,8 +153,9 @@ func (o *Observer) Answers(addr netip.Addr, since time.Time) History {
 
 // Silence is how long nobody answered for an address between two moments.
 type Silence struct {
-	// Longest is as of LongestSilence, less what of it is Unasked. From is when it began.
+	// Longest is as of LongestSilence, less what of it is Unasked, which is Excused. From is when it began.
 	Longest time.Duration
+	Excused time.Duration
 	From    time.Time
 	// Unasked is how long altogether the observer was to ask (Ask) and did not: a busy
 	// machine does not always let it, which is nobody's silence.
@@ -164,9 +165,8 @@ type Silence struct {
 // Silence is the longest between two moments. Of an address that it never asked for all is silence.
 func (o *Observer) Silence(addr netip.Addr, from, to time.Time) Silence {
 	pauses := o.pauses(addr, from, to)
-	s := Silence{Unasked: span{from, to}.covered(pauses)}
-	s.Longest, s.From = longestGap(o.Answers(addr, from).moments(), from, to, pauses)
-	return s
+	longest := longestGap(o.Answers(addr, from).moments(), from, to, pauses)
+	return Silence{Longest: longest.long, Excused: longest.excused, From: longest.from, Unasked: span{from, to}.covered(pauses)}
 }
 
 // Overlap is LongestOverlap of what was seen between two moments. It is never the shorter for a time in which nobody asked.
@@ -177,6 +177,11 @@ func (o *Observer) Overlap(addr netip.Addr, from, to time.Time, tolerance time.D
 // OverlapOf is Overlap as far as host is one of the two; "" is any.
 func (o *Observer) OverlapOf(host string, addr netip.Addr, from, to time.Time, tolerance time.Duration) time.Duration {
 	return o.History(addr, from).Between(from, to).longestOverlap(tolerance, o.pauses(addr, from, to), host)
+}
+
+// Unfounded is that of what was seen between two moments, by answers to the observer's own questions.
+func (o *Observer) Unfounded(host string, addr netip.Addr, from, to time.Time) History {
+	return o.History(addr, from).Between(from, to).Unfounded(host, o.lan.bridge.HardwareAddr)
 }
 
 func (o *Observer) pauses(addr netip.Addr, from, to time.Time) []span {

@@ -127,7 +127,9 @@ func TestHistory(t *testing.T) {
 		"nobody":      {silence: 100 * time.Millisecond},
 		"one":         {netns.History{answer(10, "a"), answer(20, "a"), answer(90, "a")}, 70 * time.Millisecond, 0, []string{"a"}},
 		"one by one":  {netns.History{answer(10, "a"), answer(30, "a"), answer(40, "b"), answer(50, "b")}, 50 * time.Millisecond, 0, []string{"a", "b"}},
-		"both":        {netns.History{answer(10, "a"), answer(20, "b"), answer(30, "a"), answer(40, "b"), answer(50, "a")}, 50 * time.Millisecond, 20 * time.Millisecond, []string{"a", "b", "a", "b", "a"}},
+		"both":        {netns.History{answer(10, "a"), answer(20, "b"), answer(30, "a"), answer(40, "b"), answer(50, "a")}, 50 * time.Millisecond, 30 * time.Millisecond, []string{"a", "b", "a", "b", "a"}},
+		"handed over": {netns.History{answer(10, "a"), answer(30, "a"), answer(35, "b"), answer(50, "a"), answer(55, "b"), answer(75, "b")}, 25 * time.Millisecond, 15 * time.Millisecond, []string{"a", "b", "a", "b"}},
+		"one word":    {netns.History{answer(10, "a"), answer(30, "a"), answer(45, "b"), answer(50, "a"), answer(65, "a")}, 35 * time.Millisecond, 20 * time.Millisecond, []string{"a", "b", "a"}},
 		"and back":    {netns.History{answer(10, "a"), answer(50, "b"), answer(55, "b"), answer(90, "a")}, 40 * time.Millisecond, 0, []string{"a", "b", "a"}},
 		"only a sign": {netns.History{{At: at(50), Host: "a", Kind: netns.Detection}}, 100 * time.Millisecond, 0, nil},
 	} {
@@ -138,12 +140,46 @@ func TestHistory(t *testing.T) {
 			if got := c.history.LongestOverlap(20 * time.Millisecond); got != c.overlap {
 				t.Errorf("overlap %s, want %s", got, c.overlap)
 			}
+			before := c.history.Answers().Between(at(0), at(50))
+			if last, ok := c.history.Last(at(50)); ok != (len(before) > 0) || ok && last.At != before[len(before)-1].At {
+				t.Errorf("the last before 50 is %s (%t), of:\n%s", last, ok, before)
+			}
+			if got := c.history.After("a").Turns(); len(got) != max(0, len(c.turns)-1) {
+				t.Errorf("who came after a:\n%s", got)
+			}
 			var turns []string
 			for _, a := range c.history.Turns() {
 				turns = append(turns, a.Host)
 			}
 			if diff := cmp.Diff(c.turns, turns); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestUnfounded has b announce an address while a answers for it, who has it or had it until then.
+func TestUnfounded(t *testing.T) {
+	asker, other := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	say := func(kind netns.Kind, host string, to net.HardwareAddr) netns.Answer {
+		return netns.Answer{Kind: kind, Host: host, To: to}
+	}
+	said := say(netns.Announcement, "b", nil)
+	a, b, toOther := say(netns.Reply, "a", asker), say(netns.Reply, "b", asker), say(netns.Reply, "a", other)
+	for name, c := range map[string]struct {
+		history   netns.History
+		unfounded bool
+	}{
+		"never":                      {netns.History{a, a, b}, false},
+		"without it":                 {netns.History{a, said, a, a, b}, true},
+		"taken over":                 {netns.History{a, said, b, b}, false},
+		"handed over":                {netns.History{a, said, a, b, a, b, b}, false},
+		"handed over, one was asked": {netns.History{a, said, toOther, a, b, b}, false},
+		"hardly asked":               {netns.History{a, said, a}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.history.Unfounded("b", asker); (got != nil) != c.unfounded {
+				t.Errorf("got %s", got)
 			}
 		})
 	}

@@ -18,8 +18,9 @@ type Outage struct {
 	// moment to the first answer, or from the last answer to the last moment, less
 	// what of it is Unasked. Without an outage it is about the probe's period.
 	Longest time.Duration
-	// From is when the longest outage began.
-	From time.Time
+	// From is when the longest outage began, and Excused what of it is Unasked.
+	From    time.Time
+	Excused time.Duration
 	// Unasked is how long altogether the client was due to ask and did not: it was
 	// not given the CPU, which is no outage.
 	Unasked time.Duration
@@ -43,7 +44,7 @@ func (o Outage) String() string {
 		text += fmt.Sprintf("; lost: asked %s: %s", m.Asked.Format("15:04:05.000"), m.Why)
 	}
 	if o.Unasked > 0 {
-		text += fmt.Sprintf(" (and nobody asked for %s)", o.Unasked.Round(time.Millisecond))
+		text += fmt.Sprintf(" (and nobody asked for %s, of which %s are in the midst of that)", o.Unasked.Round(time.Millisecond), o.Excused.Round(time.Millisecond))
 	}
 	return text
 }
@@ -99,7 +100,8 @@ func (r Record) Summarize(from, to time.Time) Outage {
 	out.Lost = len(out.Missed)
 	unasked := pauses(asked, r.Every, from, to)
 	out.Unasked = span{from, to}.covered(unasked)
-	out.Longest, out.From = longestGap(answered, from, to, unasked)
+	longest := longestGap(answered, from, to, unasked)
+	out.Longest, out.From, out.Excused = longest.long, longest.from, longest.excused
 	slices.Sort(out.By)
 	out.By = slices.Compact(out.By)
 	return out

@@ -39,15 +39,21 @@ func pauses(asked []time.Time, every time.Duration, from, to time.Time) []span {
 	return out
 }
 
-// longestGap is the longest time without one of the moments, between two others that are its ends, and when it began. The pauses
-// don't count.
-func longestGap(moments []time.Time, from, to time.Time, pauses []span) (longest time.Duration, began time.Time) {
-	began = from
+// gap is a time without a moment of some kind.
+type gap struct {
+	from    time.Time
+	long    time.Duration // without the pauses in it
+	excused time.Duration // these
+}
+
+// longestGap is the longest time without one of the moments, between two others that are its ends. The pauses don't count.
+func longestGap(moments []time.Time, from, to time.Time, pauses []span) gap {
+	longest := gap{from: from}
 	last := from
 	look := func(at time.Time) {
-		gap := span{last, at}
-		if long := at.Sub(last) - gap.covered(pauses); long > longest {
-			longest, began = long, last
+		excused := span{last, at}.covered(pauses)
+		if long := at.Sub(last) - excused; long > longest.long {
+			longest = gap{last, long, excused}
 		}
 		last = at
 	}
@@ -57,7 +63,7 @@ func longestGap(moments []time.Time, from, to time.Time, pauses []span) (longest
 		}
 	}
 	look(to)
-	return longest, began
+	return longest
 }
 
 // span is a time from one moment to another.
@@ -67,6 +73,9 @@ func (s span) overlap(t span) time.Duration {
 	t = t.within(s.from, s.to)
 	return max(0, t.to.Sub(t.from))
 }
+
+// meets says whether two spans have a moment in common.
+func (s span) meets(t span) bool { return !s.to.Before(t.from) && !t.to.Before(s.from) }
 
 // within is the part of a span between two moments.
 func (s span) within(from, to time.Time) span {

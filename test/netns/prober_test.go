@@ -56,7 +56,7 @@ func TestSummarize(t *testing.T) {
 		"what is asked and lost is asked": {netns.Record{Every: 100 * ms, Answers: reached(0, 500), Lost: missed(100, 200), Open: moments(300, 400)}, 520,
 			netns.Outage{Answered: 2, Lost: 2, Longest: 500 * ms, From: at(5), By: a, Missed: missed(100, 200)}},
 		"an outage goes on where nobody asked in the midst of it": {netns.Record{Every: 10 * ms, Answers: reached(0, 10, 530), Lost: missed(20, 30, 500, 510, 520)}, 540,
-			netns.Outage{Answered: 3, Lost: 5, Longest: 60 * ms, From: at(15), Unasked: 460 * ms, By: a, Missed: missed(20, 30, 500, 510, 520)}},
+			netns.Outage{Answered: 3, Lost: 5, Longest: 60 * ms, From: at(15), Excused: 460 * ms, Unasked: 460 * ms, By: a, Missed: missed(20, 30, 500, 510, 520)}},
 		"nobody asked at the end": {netns.Record{Every: 10 * ms, Answers: reached(0, 10)}, 100,
 			netns.Outage{Answered: 2, Longest: 10 * ms, From: at(5), Unasked: 80 * ms, By: a}},
 		"overtaken by a second": {netns.Record{Every: 1000 * ms, Answers: reached(0, 2000), Open: moments(1000, 1001, 3000)}, 4000,
