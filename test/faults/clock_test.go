@@ -43,7 +43,7 @@ func (b *bed) clockFaults(t *testing.T, tb *table) {
 		}
 	}
 	s := b.suffer(t, b.agents[holder.Name()].Kill, b.moved(holder))
-	tb.check(t, "SIGKILL of that holder", s, bounds{silence: dead})
+	tb.check(t, "SIGKILL of that holder", s, dies)
 	b.start(t, holder)
 
 	holder = b.settle(t)
@@ -56,6 +56,6 @@ func (b *bed) clockFaults(t *testing.T, tb *table) {
 		t.Errorf("the VIP went from %s to %s", holder.Name(), now.Name())
 	}
 	s = b.suffer(t, b.agents[holder.Name()].Kill, b.moved(holder))
-	tb.check(t, "SIGKILL of the holder then", s, bounds{silence: dead})
+	tb.check(t, "SIGKILL of the holder then", s, dies)
 	b.start(t, holder)
 }

@@ -23,8 +23,8 @@ func (b *bed) families(t *testing.T, tb *table, v4, v6 netip.Addr) {
 				mend func(*controlplane.Node) error
 			}{
 				{"SIGTERM of the holder", func(n *controlplane.Node) func() error { return b.stopped(t, n) }, handover, nil},
-				{"SIGKILL of the holder", func(n *controlplane.Node) func() error { return b.agents[n.Name()].Kill }, bounds{silence: dead}, nil},
-				{"cable of the holder cut", func(n *controlplane.Node) func() error { return n.Cut }, bounds{silence: cut}, (*controlplane.Node).Mend},
+				{"SIGKILL of the holder", func(n *controlplane.Node) func() error { return b.agents[n.Name()].Kill }, dies, nil},
+				{"cable of the holder cut", func(n *controlplane.Node) func() error { return n.Cut }, pulled, (*controlplane.Node).Mend},
 			} {
 				t.Run(f.name, func(t *testing.T) {
 					holder := b.settle(t)

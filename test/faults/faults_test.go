@@ -69,7 +69,7 @@ func (b *bed) crashes(t *testing.T, tb *table) {
 			gone <- time.Now()
 		}()
 		s := b.suffer(t, b.agents[holder.Name()].Kill, b.moved(holder))
-		tb.check(t, "SIGKILL of the holder", s, bounds{silence: dead})
+		tb.check(t, "SIGKILL of the holder", s, dies)
 		if kept := (<-gone).Sub(s.began); kept > leaseDuration+slack {
 			t.Errorf("its kernel kept the address for %v, longer than the lease", kept)
 		}
@@ -114,7 +114,7 @@ func (b *bed) moreCrashes(t *testing.T, tb *table) {
 		holder := b.settle(t)
 		agent := b.agents[holder.Name()]
 		s := b.suffer(t, func() error { return agent.Signal(syscall.SIGSTOP) }, b.moved(holder))
-		tb.check(t, "SIGSTOP of the holder", s, bounds{silence: dead})
+		tb.check(t, "SIGSTOP of the holder", s, dies)
 		woken := time.Now()
 		require.NoError(t, agent.Signal(syscall.SIGCONT))
 		b.silent(t, holder, woken)
@@ -122,13 +122,13 @@ func (b *bed) moreCrashes(t *testing.T, tb *table) {
 	t.Run("API path of the holder cut", func(t *testing.T) {
 		holder := b.settle(t)
 		s := b.suffer(t, func() error { return b.cutAPI(t, holder) }, b.moved(holder))
-		tb.check(t, "API path of the holder cut", s, bounds{silence: dead})
+		tb.check(t, "API path of the holder cut", s, cutOff)
 		b.alive(t)
 	})
 	t.Run("cable of the holder cut, and mended", func(t *testing.T) {
 		holder := b.settle(t)
 		s := b.suffer(t, holder.Cut, b.moved(holder))
-		tb.check(t, "cable of the holder cut", s, bounds{silence: cut})
+		tb.check(t, "cable of the holder cut", s, pulled)
 		mended := time.Now()
 		require.NoError(t, holder.Mend())
 		b.silent(t, holder, mended)

@@ -30,6 +30,7 @@ type many struct {
 	// struck is the node that a fault strikes, "" for none: two that answer are counted where it is one of them. The others share
 	// anew what is left to them meanwhile, in hand-overs that have their own bound.
 	struck string
+	comer  string // the node that comes back, "" for none
 }
 
 // newMany creates Services and waits until all are answered for, by an observer that asks until the test ends.
@@ -132,15 +133,19 @@ func (m *many) goes(t *testing.T, tb *table, fault string, n *controlplane.Node,
 	defer func() { m.struck = "" }()
 	s := m.suffer(t, m.moving, do, func(ctx context.Context) error { return m.awaitAnswers(ctx, n, began) })
 	tb.check(t, fault, s, most)
+	m.least(t, s, n)
 }
 
 // comes plays the return of a node, which takes its share of the addresses back.
 func (m *many) comes(t *testing.T, tb *table, fault string, n *controlplane.Node, do func() error) {
 	t.Helper()
+	m.comer = n.Name()
+	defer func() { m.comer = "" }()
 	s := m.suffer(t, m.moving, do, after(leaseDuration+retryPeriod))
 	tb.check(t, fault, s, handover)
-	if has := require.Value(n.Addrs("eth0"))(t); len(has) < manyServices/6 {
-		t.Errorf("%s has only %d addresses again", n.Name(), len(has))
+	// Its share is a third, half of that more or less where weights are still to follow.
+	if took := m.least(t, s, n); took < manyServices/6 || took > manyServices/2 {
+		t.Errorf("%s took %d of %d addresses, want about %d", n.Name(), took, manyServices, manyServices/3)
 	}
 }
 
@@ -151,6 +156,7 @@ func (m *many) suffer(t *testing.T, some []netip.Addr, do func() error, over fun
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	s, end := m.ask(ctx, t, some, do, over)
+	s.moves = map[move]int{}
 	for _, addr := range m.addrs {
 		m.look(t, addr, end, &s)
 	}
@@ -165,13 +171,17 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 	silence := observer.Silence(addr, s.began, end)
 	s.unasked = max(s.unasked, silence.Unasked)
 	if silence.Longest > s.silence {
-		s.silence = silence.Longest
+		s.silence, s.excused = silence.Longest, silence.Excused
 		s.observed = fmt.Sprintf("by the observer, %s since %s:\n%s", addr, s.began.Format("15:04:05.000"), around(history.Answers(), silence.From))
 	}
 	if overlap := observer.OverlapOf(m.struck, addr, s.began, end, m.every*5/2); overlap > s.overlap {
 		s.overlap, s.turns = overlap, addr.String()+"\n"+history.Turns().String()
 	}
-	if overlap := observer.Overlap(addr, s.began, end, m.every*5/2); overlap > handover.overlap {
+	from := s.began
+	if m.comer != "" {
+		from = from.Add(-2 * handover.overlap) // one word counts for as long as it is from the nearer end of the other's time: that must be seen
+	}
+	if overlap := observer.Overlap(addr, from, end, m.every*5/2); overlap > handover.overlap {
 		t.Errorf("two answered for %v, want at most %v in any case:\n%s", overlap, handover.overlap, history.Turns())
 	}
 	// Two that both had the right would announce in turn, every 3 s each. Weights that follow a node's return may move an address
@@ -182,6 +192,17 @@ func (m *many) look(t *testing.T, addr netip.Addr, end time.Time, s *seen) {
 			t.Errorf("announced in turn:\n%s", turns)
 			break
 		}
+	}
+	if said := observer.Unfounded(m.comer, addr, s.began, end); said != nil {
+		t.Errorf("%s came back and spoke for what it didn't have:\n%s", m.comer, said)
+	}
+	all := observer.History(addr, time.Time{})
+	was, ok := all.Last(s.began)
+	if is, _ := all.Last(end); ok && was.Host != is.Host {
+		s.moves[move{was.Host, is.Host}]++
+	}
+	if ok && was.Host == m.struck {
+		s.succession.take(m.pulse, s.began, m.struck, addr, history)
 	}
 }
 

@@ -33,7 +33,7 @@ func (b *bed) services(t *testing.T, tb *table) {
 		m.comes(t, tb, "that agent started again", nodes[0], func() error { b.start(t, nodes[0]); return nil })
 	})
 	t.Run("SIGKILL", func(t *testing.T) {
-		m.goes(t, tb, "SIGKILL of one node's agent", nodes[1], b.agents[nodes[1].Name()].Kill, bounds{silence: dead})
+		m.goes(t, tb, "SIGKILL of one node's agent", nodes[1], b.agents[nodes[1].Name()].Kill, dies)
 		m.comes(t, tb, "that agent started again", nodes[1], func() error { b.start(t, nodes[1]); return nil })
 		m.labelled(t, nodes[1])
 	})
@@ -45,12 +45,12 @@ func (b *bed) services(t *testing.T, tb *table) {
 		m.comes(t, tb, "agent started again, and node uncordoned", nodes[2], func() error { return b.cordon(t, nodes[2], false) })
 	})
 	t.Run("cable", func(t *testing.T) {
-		m.goes(t, tb, "cable of one node cut", nodes[0], nodes[0].Cut, bounds{silence: cut})
+		m.goes(t, tb, "cable of one node cut", nodes[0], nodes[0].Cut, pulled)
 		m.comes(t, tb, "and mended", nodes[0], nodes[0].Mend)
 	})
 	t.Run("SIGSTOP", func(t *testing.T) {
 		agent := b.agents[nodes[1].Name()]
-		m.goes(t, tb, "SIGSTOP of one node's agent", nodes[1], func() error { return agent.Signal(syscall.SIGSTOP) }, bounds{silence: dead})
+		m.goes(t, tb, "SIGSTOP of one node's agent", nodes[1], func() error { return agent.Signal(syscall.SIGSTOP) }, dies)
 		m.comes(t, tb, "and SIGCONT", nodes[1], func() error { return agent.Signal(syscall.SIGCONT) })
 	})
 	t.Run("API", func(t *testing.T) {
@@ -59,7 +59,7 @@ func (b *bed) services(t *testing.T, tb *table) {
 		m.goes(t, tb, "API path of one node cut", nodes[2], func() (err error) {
 			mend, err = b.blockAPI(t.Context(), nodes[2])
 			return err
-		}, bounds{silence: dead})
+		}, cutOff)
 		m.comes(t, tb, "and mended", nodes[2], func() error { return mend(t.Context()) })
 	})
 	t.Run("leases", func(t *testing.T) {
@@ -87,14 +87,14 @@ func (b *bed) underOneLease(t *testing.T, tb *table) {
 		}, handover},
 		{"SIGKILL of the holder", func(n *controlplane.Node) (func() error, error) {
 			return func() error { b.start(t, n); return nil }, b.agents[n.Name()].Kill()
-		}, bounds{silence: dead}},
+		}, dies},
 		{"holder's node cordoned", func(n *controlplane.Node) (func() error, error) {
 			return func() error { return b.cordon(t, n, false) }, b.cordon(t, n, true)
 		}, handover},
 		{"API path of the holder cut", func(n *controlplane.Node) (func() error, error) {
 			mend, err := b.blockAPI(t.Context(), n)
 			return func() error { return mend(t.Context()) }, err
-		}, bounds{silence: dead}},
+		}, cutOff},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			holder := m.holder(t)
@@ -158,7 +158,7 @@ func (b *bed) serviceStranger(t *testing.T, tb *table) {
 	end := time.Now()
 	silence := observer.Silence(addr, began, end)
 	tb.check(t, "stranger uses a Service's address for 12 s, and claims it five times a second",
-		seen{silence: silence.Longest, unasked: silence.Unasked, took: end.Sub(began), overlap: observer.Overlap(addr, began, end, 5*asking),
+		seen{silence: silence.Longest, excused: silence.Excused, unasked: silence.Unasked, took: end.Sub(began), overlap: observer.Overlap(addr, began, end, 5*asking),
 			turns: observer.History(addr, began).Turns().String()},
 		bounds{silence: slack, overlap: stay + slack})
 }

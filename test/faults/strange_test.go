@@ -81,7 +81,7 @@ func (b *bed) preserved(t *testing.T, tb *table) {
 	b.run(t, b.vips, "--preserveVipOnLeadershipLoss")
 	t.Run("preserved, API path of all cut", func(t *testing.T) {
 		b.settle(t)
-		s := b.suffer(t, func() error { return b.apiAway(t, 10*time.Second) }, b.held)
+		s := b.suffer(t, func() error { _, err := b.apiAway(t, 10*time.Second); return err }, b.held)
 		// Who has the lease then may be another; the one that kept the address lets go when it hears it.
 		tb.check(t, "API path of all cut for 10 s, address preserved", s, bounds{silence: slack, overlap: slack})
 	})
@@ -89,7 +89,7 @@ func (b *bed) preserved(t *testing.T, tb *table) {
 		holder := b.settle(t)
 		s := b.suffer(t, func() error { return b.cutAPI(t, holder) }, b.moved(holder))
 		// It goes on answering until it hears the new holder.
-		tb.check(t, "API path of the holder cut, address preserved", s, bounds{silence: slack, overlap: slack})
+		tb.check(t, "API path of the holder cut, address preserved", s, bounds{silence: slack, overlap: slack, taken: dead})
 		b.alive(t)
 	})
 	t.Run("preserved, then killed", func(t *testing.T) {
