@@ -65,7 +65,7 @@ func (l *leaseLoop) gained(sent, now time.Time) {
 	}
 	l.renewed = sent
 	if l.phase == following {
-		l.give = handover{}
+		l.give, l.tried = handover{}, nil
 		l.phase, l.failover, l.settled = holding, l.how == "failover" || l.how == "passed", true
 		l.since = now
 		l.cfg.Log.Info("elected", "how", l.how, "process", short(l.self))

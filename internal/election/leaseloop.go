@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -48,8 +49,9 @@ type leaseLoop struct {
 	phase    phase
 	renewed  time.Time // when the last successful renewal was sent
 	failover bool
-	how      string    // of the attempt to take it
-	from     Candidate // who held it before
+	how      string      // of the attempt to take it
+	from     Candidate   // who held it before
+	tried    []time.Time // the renew times that the last attempts wrote, as the API server has them, until one is known to have succeeded
 	since    time.Time
 	shown    []Right
 	give     handover
@@ -189,12 +191,23 @@ func (l *leaseLoop) follow(due *alarm, w wants, stopping bool) (over bool) {
 	if !due.reached(later(at, l.retryAt)) {
 		return false
 	}
-	l.how, l.from = how, Candidate{}
-	if l.lease != nil {
-		l.from = Candidate{holder(l.lease), l.lease.Annotations[incarnationAnnotation]}
+	if !l.tookIt() {
+		l.how, l.from = how, Candidate{}
+		if l.lease != nil {
+			l.from = Candidate{holder(l.lease), l.lease.Annotations[incarnationAnnotation]}
+		}
 	}
-	l.write("take", l.term())
+	next := l.write("take", l.term())
+	l.tried = append(l.tried[max(0, len(l.tried)+1-mostTried):], next.Spec.RenewTime.Truncate(time.Microsecond))
 	return false
+}
+
+// mostTried bounds the attempts that are remembered: one that is still on its way after so many others does not arrive.
+const mostTried = 8
+
+// tookIt reports whether the lease is as an attempt of this process wrote it, whose answer was lost: nobody passed it.
+func (l *leaseLoop) tookIt() bool {
+	return l.lease != nil && l.mine(l.lease) && l.lease.Spec.RenewTime != nil && slices.ContainsFunc(l.tried, l.lease.Spec.RenewTime.Time.Equal)
 }
 
 // watchWatch has the watch made anew when it has told nothing for so long: its connection may be dead, and nobody says so.
