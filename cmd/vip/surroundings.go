@@ -58,6 +58,9 @@ func (s *surroundings) sumLocked() (out agent.Surroundings) {
 				out.Reserved = append(out.Reserved, reserve(p.Addr(), "an address of node "+s.node+" itself"))
 			}
 		}
+		for _, p := range l.Agents {
+			out.Reserved = append(out.Reserved, reserve(p.Addr(), "held by another agent on node "+s.node))
+		}
 		out.Subnets = append(out.Subnets, s.subnets[l.Name]...)
 		out.Links[l.Name] = trouble(l)
 	}

@@ -49,6 +49,11 @@ func TestSurroundings(t *testing.T) {
 	s.SetDefaults([]datapath.Default{{Link: "eth0", Gateway: netip.MustParseAddr("192.0.2.1")}, {Link: "tun0"}})
 	expect("a gateway", "192.0.2.1/32 is the default gateway on eth0", four, six, lo, net4, net6)
 	s.SetDefaults(nil)
+	others := links(true, "192.0.2.2/24", "2001:db8::2/64")
+	others[0].Agents, others[2].Agents = []netip.Prefix{netip.MustParsePrefix("192.0.2.40/24")}, []netip.Prefix{netip.MustParsePrefix("203.0.113.40/32")}
+	s.SetLinks(others)
+	expect("another agent's on any link, and no network by them", four, six, "192.0.2.40/32 is held by another agent on node n1", lo,
+		"203.0.113.40/32 is held by another agent on node n1", net4, net6)
 	s.SetLinks(links(false, "192.0.2.2/24"))
 	expect("a link that is down is still where it was", four, lo, net4, net6)
 	s.SetLinks(links(false, "192.0.2.2/24"))

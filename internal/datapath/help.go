@@ -28,9 +28,12 @@ func joinByKey(sets ...map[vip.Key]error) error {
 	return errors.Join(errs...)
 }
 
-// metricOf returns the metric that marks the addresses of an instance: far above any that somebody would choose.
+// leastMetric is far above any metric that somebody would choose.
+const leastMetric = 1 << 31
+
+// metricOf returns the metric that marks the addresses of an instance.
 func metricOf(instance string) uint32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte("daymark " + instance))
-	return h.Sum32() | 1<<31
+	return h.Sum32() | leastMetric
 }

@@ -22,12 +22,21 @@ import (
 
 const right = 5 * time.Second
 
-var hold = flag.String("hold", "", "hold these addresses on a link until killed: link,address,...")
+var (
+	hold = flag.String("hold", "", "hold these addresses on a link until killed: link,address,...")
+	held = flag.Duration("held", right, "for how long, each time")
+)
 
 // holder starts a process that holds addresses, renewing a right of 5 s again and again.
 func holder(t *testing.T, link string, addrs ...string) (*exec.Cmd, time.Duration) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-hold", link+","+strings.Join(addrs, ","))
+	return holderFor(t, right, link, addrs...), right
+}
+
+// holderFor starts a process that holds addresses, with a right of that length again and again.
+func holderFor(t *testing.T, right time.Duration, link string, addrs ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-held", right.String(), "-hold", link+","+strings.Join(addrs, ","))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -37,7 +46,7 @@ func holder(t *testing.T, link string, addrs ...string) (*exec.Cmd, time.Duratio
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return cmd, right
+	return cmd
 }
 
 // beHolder is what the process of holder does.
@@ -50,7 +59,7 @@ func beHolder() error {
 	for {
 		var want []vip.Address
 		for _, a := range parts[1:] {
-			want = append(want, vip.Address{Prefix: netip.MustParsePrefix(a), Link: parts[0], Until: time.Now().Add(right)})
+			want = append(want, vip.Address{Prefix: netip.MustParsePrefix(a), Link: parts[0], Until: time.Now().Add(*held)})
 		}
 		if err := k.Set(context.Background(), want); err != nil {
 			fmt.Fprintln(os.Stderr, err)

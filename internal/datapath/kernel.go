@@ -2,9 +2,9 @@
 //
 // What it puts there is marked as ours: by a metric made of [Config.Instance], which means nothing else to an address without
 // a route (IFA_RT_PRIORITY, kernel 4.18), and for people by the address protocol [Protocol] (5.18; older kernels leave it
-// out). So a restart finds what it left, and two agents on a node leave each other's in peace. It is never chosen as a source
-// address (preferred lifetime 0), makes no route to a subnet (IFA_F_NOPREFIXROUTE), and is fenced: an address whose right ends
-// carries a lifetime that ends no later, so that a frozen or killed agent loses it.
+// out). So a restart finds what it left, and two agents on a node leave each other's in peace while both live. It is never chosen as
+// a source address (preferred lifetime 0), makes no route to a subnet (IFA_F_NOPREFIXROUTE), and is fenced: an address whose right
+// ends carries a lifetime that ends no later, so that a frozen or killed agent loses it.
 //
 // It believes the kernel and nothing else: it reads everything once, at [Open], then follows the kernel's answers and
 // notifications. What somebody takes away is put back, also what the kernel drops when a link goes down.
@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -57,7 +58,7 @@ type Config struct {
 	// before us. Such a one becomes ours when it is wanted with that prefix length, or is of full length, instead of being
 	// refused with [ErrForeign]. nil means what such programs leave and nodes rarely call their own: permanent addresses of
 	// full length, and permanent secondary IPv4 addresses. What another agent of ours left, from before the agents' tasks
-	// were divided otherwise, is adopted without asking.
+	// were divided otherwise, is adopted without asking once that agent lives no more.
 	Adopt func(found vip.Address) bool
 }
 
@@ -67,6 +68,7 @@ type Kernel struct {
 	metrics *metrics
 	notes   *notifications
 	routes  func() ([]Default, error) // Defaults
+	seat    io.Closer                 // nil where it can't be had
 
 	mu       sync.Mutex // guards the rest
 	requests *requests
@@ -92,12 +94,16 @@ func Open(cfg Config) (*Kernel, error) {
 			promotes:      promotesSecondaries,
 			written:       map[slot]write{},
 			want:          map[vip.Key]netip.Prefix{},
+			agents:        map[uint32]bool{},
 		},
 	}
 	k.metrics = newMetrics(k.count)
 	var err error
+	if k.seat, err = takeSeat(k.state.metric); err != nil {
+		k.log.Warn("another agent on this node may take over what is held", "err", err)
+	}
 	if k.requests, err = openRequests(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, k.Close())
 	}
 	// Listen before reading, so that nothing happens unseen in between.
 	if k.notes, err = openNotifications(k.requests.port); err == nil {
@@ -123,6 +129,9 @@ func (k *Kernel) Close() error {
 	if k.requests != nil {
 		err = errors.Join(err, unix.Close(k.requests.fd))
 		k.requests = nil
+	}
+	if k.seat != nil {
+		err = errors.Join(err, k.seat.Close())
 	}
 	return err
 }

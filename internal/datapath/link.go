@@ -20,6 +20,8 @@ type Link struct {
 	NoARP    bool // nobody asks it for an address by ARP or NDP: a tunnel, or a dummy
 	// Own are the node's own addresses, with their prefix lengths, in order. No VIP may be one of them.
 	Own []netip.Prefix
+	// Agents are the addresses, in order, of other agents that live, or lived since we opened. No Service may have one of them.
+	Agents []netip.Prefix
 	// Left are the addresses, in order, that a predecessor seems to have left: they are adopted when they are wanted. A
 	// node's own permanent address of full length looks just so; whoever lets others choose addresses should see that they
 	// were given it before.
@@ -42,10 +44,12 @@ func (k *Kernel) Links() []Link {
 }
 
 func (s *state) ownLinks() []Link {
-	own, left := map[int][]netip.Prefix{}, map[int][]netip.Prefix{}
+	own, left, agents := map[int][]netip.Prefix{}, map[int][]netip.Prefix{}, map[int][]netip.Prefix{}
 	for at, entries := range s.addrs {
 		for _, e := range entries {
 			switch {
+			case s.another(e):
+				agents[at.index] = append(agents[at.index], e.prefix)
 			case s.own(e):
 				own[at.index] = append(own[at.index], e.prefix)
 			case s.left(e):
@@ -55,16 +59,17 @@ func (s *state) ownLinks() []Link {
 	}
 	links := make([]Link, 0, len(s.links))
 	for index, l := range s.links {
-		l.Own, l.Left = own[index], left[index]
+		l.Own, l.Left, l.Agents = own[index], left[index], agents[index]
 		slices.SortFunc(l.Own, netip.Prefix.Compare)
 		slices.SortFunc(l.Left, netip.Prefix.Compare)
+		slices.SortFunc(l.Agents, netip.Prefix.Compare)
 		links = append(links, l)
 	}
 	slices.SortFunc(links, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })
 	return links
 }
 
-// WatchLinks calls changed with every link, first at once, then after each change of a link or of the node's own addresses,
+// WatchLinks calls changed with every link, first at once, then after each change of a link, of the node's own addresses or of other agents',
 // until ctx ends; then it returns nil. Changes that come while changed is busy are told in one call. Changes are noticed by
 // [Kernel.Run] and [Kernel.Set].
 func (k *Kernel) WatchLinks(ctx context.Context, changed func([]Link)) error {

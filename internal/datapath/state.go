@@ -32,6 +32,7 @@ type state struct {
 	want          map[vip.Key]netip.Prefix // the same by key
 	ops           []op                     // room for a plan
 	swept         bool
+	agents        map[uint32]bool // the metrics of other agents that were seen to live
 }
 
 // event is a message of the kernel about an address or a link.
@@ -72,18 +73,19 @@ func (s *state) apply(ev event) (matters, linkChanged bool) {
 		if len(s.addrs[at]) == 0 {
 			delete(s.addrs, at)
 		}
-		return true, s.own(*ev.entry)
+		return true, s.told(*ev.entry)
 	default:
+		met := s.meet(*ev.entry)
 		at := slot{ev.entry.index, ev.entry.prefix.Addr()}
 		i := slices.IndexFunc(s.addrs[at], func(e entry) bool { return e.prefix == ev.entry.prefix })
 		if i < 0 {
 			s.addrs[at] = append(s.addrs[at], *ev.entry)
-			return true, s.own(*ev.entry)
+			return true, met || s.told(*ev.entry)
 		}
 		old := s.addrs[at][i]
 		ev.entry.initial, ev.entry.unwanted = old.initial, old.unwanted
 		s.addrs[at][i] = *ev.entry
-		changed := s.own(old) != s.own(*ev.entry) || s.ours(old) != s.ours(*ev.entry)
+		changed := met || s.told(old) != s.told(*ev.entry) || s.ours(old) != s.ours(*ev.entry)
 		return changed || old.permanent() != ev.entry.permanent(), changed
 	}
 }
@@ -150,6 +152,9 @@ func (s *state) ours(e entry) bool { return e.metric == s.metric }
 // own reports whether e is the node's own: neither an agent's nor left by a predecessor.
 func (s *state) own(e entry) bool { return !s.ours(e) && e.proto != Protocol && !s.left(e) }
 
+// told reports whether e is one of those that [Link] tells of as somebody's.
+func (s *state) told(e entry) bool { return s.own(e) || s.another(e) }
+
 // left reports whether e looks like what another program left behind that held VIPs before us; see [Config.Adopt].
 func (s *state) left(e entry) bool {
 	if !e.initial || e.proto != 0 || s.ours(e) {
@@ -161,9 +166,10 @@ func (s *state) left(e entry) bool {
 	return e.permanent() && (e.prefix.IsSingleIP() || e.prefix.Addr().Is4() && e.flags&unix.IFA_F_SECONDARY != 0)
 }
 
-// adoptable reports whether e, which isn't ours, may become ours because want asks for it.
+// adoptable reports whether e, which isn't ours, may become ours because want asks for it. An agent's is its own while it lives.
 func (s *state) adoptable(e entry, want vip.Address) bool {
-	return e.initial && e.proto == Protocol || s.left(e) && (e.prefix.IsSingleIP() || e.prefix == want.Prefix)
+	left := e.initial && e.proto == Protocol || s.left(e) && (e.prefix.IsSingleIP() || e.prefix == want.Prefix)
+	return left && !lives(e.metric)
 }
 
 // held returns what is ours in the kernel, in order.

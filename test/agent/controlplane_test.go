@@ -26,7 +26,8 @@ func TestControlPlaneAddressComesUpBesideTheFirstAPIServer(t *testing.T) {
 	admin := require.Value(b.cluster.Admin())(t)
 	conf := filepath.Join(t.TempDir(), "admin.conf")
 	renew := readOnce(t, conf, require.Value(b.cluster.Kubeconfig(addr, require.Value(b.cluster.User("former"))(t)))(t))
-	agent := b.agent(b.nodes[0], "cp_enable=true", "address="+addr.String(), "kubernetes_addr=", "k8s_config_file="+conf)
+	second := b.lan.Addr(199) // which only this agent knows of
+	agent := b.agent(b.nodes[0], "cp_enable=true", "address="+addr.String()+","+second.String(), "kubernetes_addr=", "k8s_config_file="+conf)
 	renew(require.Value(b.cluster.Kubeconfig(addr, admin))(t))
 	said(t, agent, `msg="client certificate renewed"`)
 	b.start()
@@ -45,10 +46,12 @@ func TestControlPlaneAddressComesUpBesideTheFirstAPIServer(t *testing.T) {
 	web := b.lan.Addr(101)
 	b.service("web", web, corev1.ServiceExternalTrafficPolicyCluster, "n1")
 	require.NoError(t, b.nodes[0].Host.WaitAddr(ctx, web))
+	b.service("thief", second, corev1.ServiceExternalTrafficPolicyCluster, "n1") // a probe on the wire finds nobody
+	b.event(ctx, "thief", "AddressRefused", second.String()+": held by another agent on node n1")
 	for range 30 { // a few renewals of each, every one of which makes a whole set true
 		tick := time.NewTimer(100 * time.Millisecond)
 		<-tick.C
-		for _, a := range []netip.Addr{addr, web} {
+		for _, a := range []netip.Addr{addr, second, web} {
 			if !require.Value(b.nodes[0].Host.Has(a))(t) {
 				t.Fatalf("%s was taken away by the other agent", a)
 			}
@@ -56,8 +59,10 @@ func TestControlPlaneAddressComesUpBesideTheFirstAPIServer(t *testing.T) {
 	}
 	require.NoError(t, other.Stop(ctx))
 	require.NoError(t, b.nodes[0].Host.WaitNoAddr(ctx, web))
-	if !require.Value(b.nodes[0].Host.Has(addr))(t) {
-		t.Error("the control plane's address went with the agent for Services")
+	for _, a := range []netip.Addr{addr, second} {
+		if !require.Value(b.nodes[0].Host.Has(a))(t) {
+			t.Errorf("%s, the control plane's, went with the agent for Services", a)
+		}
 	}
 
 	// The API server hangs, to which the lease is to be given back: a stop takes a while, and a second signal changes nothing.
