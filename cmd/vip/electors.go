@@ -72,7 +72,7 @@ func (n *node) makeElectors(leases coordinationv1client.LeasesGetter, recorder r
 		return nil, err
 	}
 	n.rooms["election"] = e.view
-	n.members, n.station = e.members, e.members.Station
+	n.members, n.station, n.stationed = e.members, e.members.Station, n.allStationed
 	if !n.cfg.Services.Enabled || !n.electsServices() {
 		// It holds nothing: it only knows who could take over the lease.
 		n.add(func(ctx context.Context) error {

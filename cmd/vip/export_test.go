@@ -109,8 +109,10 @@ func NewLAN(lan *l2.Announcer, holder *agent.Holder, plane *agent.ControlPlane, 
 	return &LAN{node{lan: lan, holder: holder, controlPlane: plane, services: services, log: log}}
 }
 
-// Station has the node know the members by their hardware addresses.
-func (l *LAN) Station(station func(mac string) string) { l.n.station = station }
+// Station has the node know the members by their hardware addresses, on the links that are stationed.
+func (l *LAN) Station(station func(mac string) string, stationed ...string) {
+	l.n.station, l.n.stationed = station, func(link string) bool { return slices.Contains(stationed, link) }
+}
 
 // Heard is heard.
 func (l *LAN) Heard(h l2.Heard) { l.n.heard(h) }
@@ -127,7 +129,7 @@ func (l *LAN) Prober(members bool) agent.Prober {
 }
 
 // Listener is what the holder listens with.
-func (l *LAN) Listener() agent.Listener { return lanListener{l.n.lan} }
+func (l *LAN) Listener() agent.Listener { return lanListener{l.n.lan, l.n.stranger} }
 
 // Renewal is renewal.
 type Renewal struct{ r *renewal }

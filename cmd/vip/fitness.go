@@ -109,7 +109,7 @@ func (n *node) watchLinks(ctx context.Context) error {
 	defer c.stop()
 	return n.kernel.WatchLinks(ctx, func(links []datapath.Link) {
 		if n.members != nil && n.lan != nil {
-			n.members.SetStations(stations(links, n.cfg.Links.ControlPlane, n.cfg.Links.Services))
+			n.tellStations(links)
 		}
 		if n.around != nil {
 			n.around.setLinks(links)

@@ -69,6 +69,31 @@ func (n *node) member(mac l2.MAC) string {
 	return n.station(mac.String())
 }
 
+// stranger reports whether it is certain that a frame is no member's: each of them says from where it announces, and on that link, which is
+// one of those that this node tells of itself ([stations]).
+func (n *node) stranger(h l2.Heard) bool {
+	return n.station != nil && n.member(h.MAC) == "" && n.stationed(h.Link)
+}
+
+// tellStations has the other members know from where this node announces, and notes on which links it does, as they do on theirs.
+func (n *node) tellStations(links []datapath.Link) {
+	told := stations(links, n.cfg.Links.ControlPlane, n.cfg.Links.Services)
+	n.members.SetStations(told)
+	var on []string
+	for _, l := range links {
+		if slices.Contains(told, l.MAC.String()) {
+			on = append(on, l.Name)
+		}
+	}
+	n.told.Store(&on)
+}
+
+// allStationed reports whether every live member says from where it announces, on that link too as far as this node can tell.
+func (n *node) allStationed(link string) bool {
+	on := n.told.Load()
+	return on != nil && slices.Contains(*on, link) && n.members.Stationed()
+}
+
 // stations returns the hardware addresses that this node announces from: of the links that it was given, and of all others
 // that have addresses, since a Service may name its link.
 func stations(links []datapath.Link, given ...string) []string {
@@ -106,7 +131,10 @@ func (p lanProber) Probe(ctx context.Context, key vip.Key) error {
 }
 
 // lanListener turns what is heard on the LAN into the news that a successor announced itself.
-type lanListener struct{ lan *l2.Announcer }
+type lanListener struct {
+	lan      *l2.Announcer
+	stranger func(l2.Heard) bool
+}
 
 // Listen is [agent.Listener].
 func (l lanListener) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
@@ -120,8 +148,11 @@ func (l lanListener) Listen(key vip.Key) (<-chan agent.Said, func(), error) {
 			said := agent.Announced
 			select {
 			case f := <-frames:
-				if f.Kind == l2.Query {
+				switch {
+				case f.Kind == l2.Query:
 					said = agent.Probed
+				case l.stranger(f):
+					said = agent.Misused
 				}
 			case <-done:
 				return

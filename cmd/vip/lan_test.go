@@ -330,6 +330,31 @@ func TestLAN(t *testing.T) {
 				t.Error("the lease was asked")
 			}
 		},
+		"a stranger is no successor, where members are known": func(t *testing.T) {
+			h, _ := rested(t)
+			heard, stop, err := h.Listener().Listen(vip.Key{Addr: held, Link: "eth0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stop()
+			nobody, n2 := func(string) string { return "" }, func(mac string) string { return map[string]string{other.String(): "n2"}[mac] }
+			for _, test := range []struct {
+				station func(string) string
+				on      string // the link where all members are known
+				want    agent.Said
+			}{{nobody, "eth0", agent.Misused}, {n2, "eth0", agent.Announced}, {nobody, "eth1", agent.Announced}} {
+				h.Station(test.station, test.on)
+				h.says(l2.Claim, held)
+				select {
+				case said := <-heard:
+					if said != test.want {
+						t.Errorf("where members are known on %s, it is taken for %s, want %s", test.on, said, test.want)
+					}
+				default:
+					t.Error("it is not heard")
+				}
+			}
+		},
 		"a successor that asks, and one that announces": func(t *testing.T) {
 			h, _ := rested(t)
 			heard, stop, err := h.Listener().Listen(vip.Key{Addr: held, Link: "eth0"})

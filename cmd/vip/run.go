@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +43,9 @@ type node struct {
 	arp        *strictARP        // nil unless they are announced by ARP
 	members    *election.Members // nil without an election
 
-	station func(mac string) string // the member that has a hardware address, "" for a stranger; nil without an election
+	station   func(mac string) string  // the member that has a hardware address, "" for a stranger; nil without an election
+	stationed func(link string) bool   // whether those of all members on a link are known; nil without an election
+	told      atomic.Pointer[[]string] // the links whose hardware addresses the other members are told
 
 	holder       *agent.Holder
 	controlPlane *agent.ControlPlane // nil unless enabled
@@ -219,7 +222,7 @@ func (n *node) wireHolder() {
 		cfg.Datapath = sweeping{n.kernel, n.table}
 	}
 	if n.lan != nil {
-		cfg.Prober, cfg.Strangers, cfg.Listener = n.prober(), n.strangers(), lanListener{n.lan}
+		cfg.Prober, cfg.Strangers, cfg.Listener = n.prober(), n.strangers(), lanListener{n.lan, n.stranger}
 	}
 	if n.cfg.ControlPlane.Enabled {
 		cfg.Sources = append(cfg.Sources, agent.SourceControlPlane)

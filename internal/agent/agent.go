@@ -46,6 +46,8 @@ type Said string
 const (
 	// Announced is any use of the address: an announcement, an answer, or a question asked from it.
 	Announced Said = "announced"
+	// Misused is such a use by a host that is certainly no member, and thus no successor.
+	Misused Said = "misused"
 	// Probed is the question whether the address is free.
 	Probed Said = "probed for"
 )

@@ -385,6 +385,25 @@ func TestHolder(t *testing.T) {
 		}
 	})
 
+	story(t, "a stranger that uses an address is not its successor", func(t *testing.T) {
+		r := newRig(t, nil)
+		w := passing(r)
+		for range 10 {
+			r.lan.ears[w.Key()] <- agent.Misused
+			time.Sleep(300 * time.Millisecond)
+			synctest.Wait()
+			if len(r.passed) > 0 {
+				t.Fatal("let go of before its successor announced it")
+			}
+		}
+		r.lan.ears[w.Key()] <- agent.Announced
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"192.0.2.1"}, r.passed); d != "" {
+			t.Error(d)
+		}
+	})
+
 	story(t, "what is passed on while it is asked for is not taken any more", func(t *testing.T) {
 		r := newRig(t, nil)
 		w := want("192.0.2.1")

@@ -216,7 +216,7 @@ func TestHolderKeeps(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		r.expect()
-		r.lan.ears[w.Key()] <- agent.Announced
+		r.lan.ears[w.Key()] <- agent.Misused
 		synctest.Wait()
 		r.expect("kernel -192.0.2.1")
 	})

@@ -253,6 +253,14 @@ func (m *Members) Station(address string) (node string) {
 	return m.stations[address]
 }
 
+// Stationed reports whether every live member says from which hardware addresses it announces, so that who is none of theirs is a
+// stranger.
+func (m *Members) Stationed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !slices.ContainsFunc(m.view, func(o member) bool { return len(o.record.Stations) == 0 })
+}
+
 // Incarnation is [Peers] Incarnation: how this process is named in its member Lease.
 func (m *Members) Incarnation() string { return string(m.self) }
 

@@ -26,6 +26,9 @@ func TestStations(t *testing.T) {
 		expect("02:00:00:00:00:01", "a")
 		expect("02:00:00:00:00:02", "a")
 		expect("02:00:00:00:00:99", "")
+		if !at(1).Stationed() || at(0).Stationed() {
+			w.t.Errorf("all others say where they are: %t of who hears a, which does; %t of who hears b, which doesn't", at(1).Stationed(), at(0).Stationed())
+		}
 		at(0).SetStations([]string{"02:00:00:00:00:03"}) // another card
 		time.Sleep(50 * time.Millisecond)
 		expect("02:00:00:00:00:03", "a")
