@@ -62,6 +62,7 @@ func (l *loader) finish() {
 	}
 	c.BGP.finish()
 	l.noticeMetal()
+	l.noticeOnDemand()
 }
 
 // noticeMetal warns of what works and may surprise.
@@ -69,6 +70,14 @@ func (l *loader) noticeMetal() {
 	c := l.out.Config
 	if c.Metal.Enabled && c.BGP.Annotations != "" && c.Mode == ModeBGP {
 		l.notice("vip_packet", "BGP peers come from the Node's annotations, not from the API", "unset annotation to ask the API")
+	}
+}
+
+// noticeOnDemand tells that nothing is spread where every node announces everything.
+func (l *loader) noticeOnDemand() {
+	c := l.out.Config
+	if routed := c.Mode == ModeBGP || c.Mode == ModeRoutingTable; routed && c.Services.Spread == SpreadOnDemand && !c.Election.Enabled {
+		l.notice("per_service_election_on_demand", "has no effect: without an election every node announces every Service", "set vip_leaderelection, or svc_election")
 	}
 }
 

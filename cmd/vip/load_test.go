@@ -173,6 +173,24 @@ func TestNoticesForOldLaterAndUnknownNames(t *testing.T) {
 	}
 }
 
+func TestNoticeOfASpreadWithoutAnElection(t *testing.T) {
+	const notice = "per_service_election_on_demand: has no effect: without an election every node announces every Service: set vip_leaderelection, or svc_election"
+	const bgp, table = "bgp_enable=1 bgp_as=65000 bgp_routerid=192.0.2.1 bgp_peers=192.0.2.2:65000", "vip_routingtable=1"
+	for environ, want := range map[string][]string{
+		bgp + " per_service_election_on_demand=1":                      {notice},
+		table + " per_service_election_on_demand=1":                    {notice},
+		bgp + " per_service_election_on_demand=1 vip_leaderelection=1": nil,
+		bgp + " per_service_election_on_demand=1 svc_election=1":       nil,
+		"vip_arp=1 per_service_election_on_demand=1":                   nil,
+		bgp: nil,
+	} {
+		got := load(t, vip.Sources{Host: bed(""), Environ: append(strings.Fields(environ), "svc_enable=1")})
+		if d := cmp.Diff(want, notices(got)); d != "" {
+			t.Errorf("%s: %s", environ, d)
+		}
+	}
+}
+
 func TestPresentNameBeatsOldOne(t *testing.T) {
 	got := load(t, vip.Sources{Host: bed(""), Environ: least("vip_address=192.0.2.99")})
 	if a := got.Config.ControlPlane.Addresses; len(a) != 1 || a[0].String() != "192.0.2.10" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -118,8 +119,8 @@ func bothWays(t *testing.T, flags map[string]string) {
 		if !reflect.DeepEqual(got.Config, byFlag.Config) {
 			t.Errorf("%s: another Config\ngot  %+v\nwant %+v", name, got.Config, byFlag.Config)
 		}
-		if len(got.Notices) > 0 {
-			t.Errorf("%s: %q", name, notices(got))
+		if d := cmp.Diff(notices(byFlag), notices(got)); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }
