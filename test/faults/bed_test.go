@@ -107,10 +107,11 @@ func (b *bed) manifest(t *testing.T, n *controlplane.Node) []byte {
 	return require.Value(n.Run(t.Context(), args...))(t)
 }
 
-// settle waits until exactly one node has all the addresses and answers for them, and returns it, and the others know of each
-// other: two periods of renewal.
+// settle waits until the machine is calm, since a holder that gets no CPU may lose the addresses, until exactly one node has them
+// all and answers for them, and returns it, and until the others know of each other: two periods of renewal.
 func (b *bed) settle(t *testing.T) *controlplane.Node {
 	t.Helper()
+	b.pulse.calm(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	var probers []*netns.Prober

@@ -127,6 +127,7 @@ func (m *many) awaitAnswers(ctx context.Context, not *controlplane.Node, since t
 // goes plays a fault that takes its addresses from a node, until others have them all.
 func (m *many) goes(t *testing.T, tb *table, fault string, n *controlplane.Node, do func() error, most bounds) {
 	t.Helper()
+	m.pulse.calm(t)
 	m.rest(t)
 	began := time.Now()
 	m.moving, m.struck = m.heldBy(t, n), n.Name()

@@ -97,6 +97,8 @@ func (b *bed) underOneLease(t *testing.T, tb *table) {
 		}, cutOff},
 	} {
 		t.Run(f.name, func(t *testing.T) {
+			m.pulse.calm(t)
+			m.rest(t)
 			holder := m.holder(t)
 			var mend func() error
 			m.goes(t, tb, f.name, holder, func() (err error) { mend, err = f.hurt(holder); return err }, f.most)
