@@ -40,12 +40,12 @@ func (l load) reweigh(weight uint32) uint32 {
 	return uint32(min(max(to, leastWeight), mostWeight))
 }
 
-// load counts what members list, other than what they hand over.
+// load counts what members list, other than what they hand over. One that lists nothing has no share yet, or can't take any.
 func (l *membersLoop) load(now time.Time) load {
 	out := load{own: len(l.written.Claims) - len(l.written.Offered), members: 1}
 	out.all = out.own
 	for _, o := range l.view.live(now) {
-		if o.record.Serves && !o.record.Yields {
+		if o.record.Serves && !o.record.Yields && len(o.record.Claims) > 0 {
 			out.members++
 			out.all += len(o.record.Claims) - len(o.record.Offered)
 		}
