@@ -161,7 +161,8 @@ func (h History) moments() []time.Time {
 // first word of one to the last of the other. So a single frame counts, too, while
 // the other answers: as long as it is from the nearer of that one's ends. A host
 // counts as answering between two of its answers when they are no further apart
-// than tolerance: some multiple of the period of asking.
+// than tolerance: some multiple of the period of asking; and one that takes the
+// address back, by an announcement after that of who answered meanwhile, begins anew.
 func (h History) LongestOverlap(tolerance time.Duration) time.Duration {
 	return h.longestOverlap(tolerance, nil, "")
 }
@@ -170,9 +171,17 @@ func (h History) LongestOverlap(tolerance time.Duration) time.Duration {
 // this one and another.
 func (h History) longestOverlap(tolerance time.Duration, pauses []span, host string) time.Duration {
 	spans := map[string][]span{}
+	var announced, took string // who did last, and who answered then
 	for _, a := range h.Answers() {
 		of := spans[a.Host]
-		if n := len(of); n > 0 && a.At.Sub(of[n-1].to)-(span{of[n-1].to, a.At}).covered(pauses) <= tolerance {
+		back := a.Kind == Announcement && took != "" && took != a.Host
+		switch {
+		case a.Kind == Announcement:
+			announced = a.Host
+		case a.Host == announced:
+			took = a.Host
+		}
+		if n := len(of); n > 0 && !back && a.At.Sub(of[n-1].to)-(span{of[n-1].to, a.At}).covered(pauses) <= tolerance {
 			of[n-1].to = a.At
 		} else {
 			of = append(of, span{a.At, a.At})

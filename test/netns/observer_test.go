@@ -118,6 +118,9 @@ func TestHistory(t *testing.T) {
 	answer := func(ms int, host string) netns.Answer {
 		return netns.Answer{At: at(ms), Host: host, Kind: netns.Reply}
 	}
+	says := func(ms int, host string) netns.Answer {
+		return netns.Answer{At: at(ms), Host: host, Kind: netns.Announcement}
+	}
 	for name, c := range map[string]struct {
 		history netns.History
 		silence time.Duration // from 0 to 100
@@ -130,6 +133,8 @@ func TestHistory(t *testing.T) {
 		"both":        {netns.History{answer(10, "a"), answer(20, "b"), answer(30, "a"), answer(40, "b"), answer(50, "a")}, 50 * time.Millisecond, 30 * time.Millisecond, []string{"a", "b", "a", "b", "a"}},
 		"handed over": {netns.History{answer(10, "a"), answer(30, "a"), answer(35, "b"), answer(50, "a"), answer(55, "b"), answer(75, "b")}, 25 * time.Millisecond, 15 * time.Millisecond, []string{"a", "b", "a", "b"}},
 		"one word":    {netns.History{answer(10, "a"), answer(30, "a"), answer(45, "b"), answer(50, "a"), answer(65, "a")}, 35 * time.Millisecond, 20 * time.Millisecond, []string{"a", "b", "a"}},
+		"taken back":  {netns.History{answer(10, "a"), answer(25, "a"), says(35, "b"), answer(38, "a"), answer(40, "b"), says(45, "a"), answer(48, "b"), answer(65, "a")}, 35 * time.Millisecond, 3 * time.Millisecond, []string{"a", "b", "a", "b", "a", "b", "a"}},
+		"defended":    {netns.History{answer(10, "a"), answer(25, "a"), says(35, "b"), says(40, "a"), answer(50, "a"), answer(65, "a")}, 35 * time.Millisecond, 25 * time.Millisecond, []string{"a", "b", "a"}},
 		"and back":    {netns.History{answer(10, "a"), answer(50, "b"), answer(55, "b"), answer(90, "a")}, 40 * time.Millisecond, 0, []string{"a", "b", "a"}},
 		"only a sign": {netns.History{{At: at(50), Host: "a", Kind: netns.Detection}}, 100 * time.Millisecond, 0, nil},
 	} {
