@@ -1,6 +1,9 @@
 package election
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Scores alone spread a thousand claims over three nodes within 5 % of even, give or take: one set of names in sixteen misses
 // 10 %. So each member has a weight, which scores are multiplied by and which it publishes: one that lists far too many claims
@@ -53,6 +56,20 @@ func (l *membersLoop) load(now time.Time) load {
 	return out
 }
 
+// moving reports whether shares are on their way: somebody lists what another lists, too, and is to be passed it.
+func (l *membersLoop) moving(now time.Time) bool {
+	listed := maps.Clone(l.written.Claims)
+	for _, o := range l.view.live(now) {
+		for id := range o.record.Claims {
+			if listed.has(id) {
+				return true
+			}
+			listed[id] = struct{}{}
+		}
+	}
+	return false
+}
+
 // balance corrects this node's weight where its share is far from even and nothing is on the move.
 func (l *membersLoop) balance(due *alarm) {
 	if !due.reached(l.weighed.Add(balancing)) {
@@ -68,7 +85,7 @@ func (l *membersLoop) balance(due *alarm) {
 	if !is.settled(was) {
 		return
 	}
-	if to := is.reweigh(l.weight); to != l.weight {
+	if to := is.reweigh(l.weight); to != l.weight && !l.moving(due.now) {
 		l.cfg.Log.Debug("weight changed", "from", l.weight, "to", to, "claims", is.own, "of", is.all, "members", is.members)
 		l.weight, l.view.stirred = to, true
 	}
