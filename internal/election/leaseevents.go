@@ -37,7 +37,11 @@ func (l *leaseLoop) answered(a answer, now time.Time) {
 	case "take", "renew":
 		l.gained(a.sent, now)
 	case "pass":
-		l.letIn(a.sent)
+		at := a.sent
+		if l.phase == preparing && l.stopBy.IsZero() { // an answer that took long tells of a successor that may just have come
+			at = later(at, now.Add(-confirmation/2))
+		}
+		l.letIn(at)
 	case "release":
 		l.cfg.Log.Info("released")
 		l.phase = following

@@ -72,9 +72,12 @@ func (l *leaseLoop) passingRights(w wants, until time.Time) []Right {
 	return rights
 }
 
-// prepare passes the lease as soon as nothing is announced any more.
+// prepare passes the lease as soon as nothing is announced any more. A node that only yields goes on trying, and answering, until
+// its right ends: nobody else may take the lease before. One that has to go does not wait for an API server that is away.
 func (l *leaseLoop) prepare(due *alarm, w wants) {
-	w.heard = nil // nobody else announces yet
+	if len(l.give.written) == 0 {
+		w.heard = nil // nobody else announces yet
+	}
 	if l.give.to.Node == "" {
 		next := l.candidates()
 		if len(next) == 0 {
@@ -84,7 +87,8 @@ func (l *leaseLoop) prepare(due *alarm, w wants) {
 		}
 		l.give.to = next[0]
 	}
-	if due.reached(l.give.began.Add(passing)) {
+	yields := l.stopBy.IsZero() && len(w.names) > 0
+	if !yields && due.reached(l.give.began.Add(passing)) {
 		l.phase = dropping // the API server does not answer, or Apply does not return
 		l.drop(due)
 		return

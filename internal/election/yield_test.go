@@ -1,0 +1,84 @@
+package election_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestYieldUnanswered has the API server be away from a holder that is told to yield: until its right ends nobody else may take the
+// lease, so it goes on answering, and announces nothing, since it can't know whether a successor was let in.
+func TestYieldUnanswered(t *testing.T) {
+	for how, mend := range map[string]func(*path){"with": (*path).mend, "without": (*path).mendAnew} {
+		story(t, fmt.Sprintf("the API server comes back in time, %s the connections that there were", how), func(w *world) {
+			for away := 200 * time.Millisecond; away <= 1400*time.Millisecond; away += 200 * time.Millisecond {
+				for after := time.Duration(0); after < time.Second; after += 90 * time.Millisecond {
+					a := holderAndNext(w, time.Second+after)
+					w.forgiveGaps()
+					b := w.procs[len(w.procs)-1]
+					a.path.cut()
+					time.Sleep(10 * time.Millisecond)
+					a.elector.Yield()
+					time.Sleep(away)
+					mend(a.path)
+					time.Sleep(3 * time.Second)
+					if gap := w.longest("cp"); gap > 0 || w.holder("cp") != b {
+						w.fail("away for %v, %v after a renewal: nobody held for %v; held by %v", away, after, gap, w.holders("cp"))
+					}
+					b.shutdown()
+					a.shutdown()
+					w.api.delete("kube-system", leaseName)
+				}
+			}
+		})
+	}
+
+	story(t, "it is not back before the renew deadline", func(w *world) {
+		a := holderAndNext(w, 2050*time.Millisecond)
+		a.path.cut()
+		a.elector.Yield()
+		time.Sleep(50 * time.Millisecond)
+		for range 17 {
+			if h := w.holders("cp"); !slices.Equal(h, []string{"a*"}) {
+				w.fail("held by %v, want a to answer", h)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.await(1300*time.Millisecond, "a has withdrawn", func() bool { return len(w.holders("cp")) == 0 })
+		w.await(3*time.Second, "b holds", func() bool { return slices.Equal(w.holders("cp"), []string{"b"}) })
+	})
+
+	story(t, "the successor was let in, and is heard before the answer comes", func(w *world) {
+		a := holderAndNext(w, 2050*time.Millisecond)
+		a.path.stall()
+		a.path.loseAnswers(1)
+		a.elector.Yield()
+		w.await(100*time.Millisecond, "both answer", func() bool { return slices.Equal(w.holders("cp"), []string{"a*", "b"}) })
+		a.path.cut()
+		time.Sleep(500 * time.Millisecond)
+		a.elector.Heard("cp")
+		time.Sleep(10 * time.Millisecond)
+		if h := w.holders("cp"); !slices.Equal(h, []string{"b"}) {
+			w.fail("held by %v", h)
+		}
+		time.Sleep(5 * time.Second)
+		a.path.mend()
+		time.Sleep(5 * time.Second)
+		if gap := w.longest("cp"); gap > 0 || w.holder("cp").name != "b" {
+			w.fail("nobody held for %v; held by %v", gap, w.holders("cp"))
+		}
+	})
+
+	story(t, "who has to go waits a second", func(w *world) {
+		a := holderAndNext(w, 2050*time.Millisecond)
+		a.path.cut()
+		a.stop()
+		time.Sleep(900 * time.Millisecond)
+		if h := w.holders("cp"); !slices.Equal(h, []string{"a*"}) {
+			w.fail("held by %v, want a to answer", h)
+		}
+		w.await(200*time.Millisecond, "a has withdrawn", func() bool { return len(w.holders("cp")) == 0 })
+		a.path.mend()
+	})
+}
