@@ -68,6 +68,9 @@ func (l *leaseLoop) gained(sent, now time.Time) {
 		return // too late to be of use: it is taken or renewed once more
 	}
 	l.renewed = sent
+	if l.phase == preparing {
+		l.give.until = l.cfg.fence(sent) // it was under way already
+	}
 	if l.phase == following {
 		l.give, l.tried = handover{}, nil
 		l.phase, l.failover, l.settled = holding, l.how == "failover" || l.how == "passed", true
@@ -134,14 +137,19 @@ func (l *leaseLoop) take(lease *coordinationv1.Lease, now time.Time) {
 
 // judge draws the consequences of what is known now.
 func (l *leaseLoop) judge() {
+	if l.lease == nil || l.mine(l.lease) || l.give.wrote(l.lease) {
+		return
+	}
 	switch l.phase {
-	case holding, preparing:
-		if l.lease != nil && !l.mine(l.lease) && !l.give.wrote(l.lease) {
+	case holding:
+		l.lose("usurped")
+	case preparing:
+		if !l.give.named(l.lease) {
 			l.lose("usurped")
+			return
 		}
+		l.letIn(l.learned) // the successor's renewal overtook the answer
 	case passed, dropping:
-		if l.lease != nil && !l.mine(l.lease) && !l.give.wrote(l.lease) {
-			l.give.confirmed = true
-		}
+		l.give.confirmed = true
 	}
 }

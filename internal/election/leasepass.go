@@ -18,7 +18,7 @@ type handover struct {
 	to        Candidate   // who is named, or about to be; no Node: nobody yet
 	skip      []Candidate // who was named and did not renew
 	written   []naming    // every write that named a successor, also those whose answer was lost
-	letIn     time.Time   // when the last one that succeeded was sent
+	letIn     time.Time   // when the last one that succeeded was sent, or is taken to have come about
 	confirmed bool        // somebody else wrote since
 }
 
@@ -28,11 +28,20 @@ type naming struct {
 	renewTime time.Time
 }
 
+// holds reports whether lease names whom n does.
+func (n naming) holds(lease *coordinationv1.Lease) bool {
+	return holder(lease) == n.Node && lease.Annotations[incarnationAnnotation] == n.Incarnation
+}
+
+// named reports whether lease is a successor's that this node named, perhaps renewed by it.
+func (h handover) named(lease *coordinationv1.Lease) bool {
+	return slices.ContainsFunc(h.written, func(n naming) bool { return n.holds(lease) })
+}
+
 // wrote reports whether lease is as this node wrote it for a successor: no one else wrote since.
 func (h handover) wrote(lease *coordinationv1.Lease) bool {
 	return slices.ContainsFunc(h.written, func(n naming) bool {
-		return holder(lease) == n.Node && lease.Annotations[incarnationAnnotation] == n.Incarnation &&
-			lease.Spec.RenewTime != nil && lease.Spec.RenewTime.Time.Equal(n.renewTime)
+		return n.holds(lease) && lease.Spec.RenewTime != nil && lease.Spec.RenewTime.Time.Equal(n.renewTime)
 	})
 }
 
@@ -110,13 +119,16 @@ func (l *leaseLoop) name(c Candidate) {
 	l.give.written = append(l.give.written, naming{c, next.Spec.RenewTime.Truncate(time.Microsecond)})
 }
 
-// letIn takes in that the successor was named by a write that was sent at sent.
-func (l *leaseLoop) letIn(sent time.Time) {
-	l.cfg.Log.Info("passed", "to", l.give.to.Node)
+// letIn takes in that the successor that was named may hold since at. It may be told more than once of one: by the answer, and
+// before that by the successor's own renewal.
+func (l *leaseLoop) letIn(at time.Time) {
+	if !l.give.confirmed {
+		l.cfg.Log.Info("passed", "to", l.give.to.Node)
+	}
 	if l.phase == preparing {
 		l.cfg.Metrics.lose(l.Name(), "passed", len(l.give.names))
 	}
-	l.phase, l.give.letIn = passed, sent
+	l.phase, l.give.letIn = passed, later(l.give.letIn, at)
 	l.judge()
 }
 
