@@ -13,7 +13,10 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 	for name, o := range l.view.members {
 		lists := o.record.Claims.hasAny(s.parts)
 		suspect := l.view.suspect(o, now)
-		if o.unread && !l.view.void(o) && !l.keeps(s) {
+		if o.unread && !l.view.void(o) {
+			if l.keeps(s) {
+				continue // what it listed before its record could not be read says less than that
+			}
 			out.veil(name, s, suspect)
 			listed, tried = true, true // for all that can be said
 			switch {
@@ -49,15 +52,6 @@ func (l *membersLoop) survey(s *stake, now time.Time) (out survey) {
 		s.tried = tried || s.tried && s.tenure != idle
 	}
 	return out
-}
-
-// keeps reports whether this node holds all parts of s under other names: then nobody else does, whatever can't be read.
-func (l *membersLoop) keeps(s *stake) bool {
-	return s.tenure != held && !slices.ContainsFunc(s.parts, func(id uint64) bool {
-		return !l.written.Claims.has(id) || !slices.ContainsFunc(l.order, func(o *stake) bool {
-			return o != s && o.tenure == held && slices.Contains(o.parts, id)
-		})
-	})
 }
 
 // move makes at most one step of one claim.

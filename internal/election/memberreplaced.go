@@ -45,6 +45,15 @@ func (l *membersLoop) disputed(s *stake) bool {
 	return false
 }
 
+// keeps reports whether this node holds all parts of s under other names: then nobody else does, whatever can't be read.
+func (l *membersLoop) keeps(s *stake) bool {
+	return s.tenure != held && !slices.ContainsFunc(s.parts, func(id uint64) bool {
+		return !l.written.Claims.has(id) || !slices.ContainsFunc(l.order, func(o *stake) bool {
+			return o != s && o.tenure == held && slices.Contains(o.parts, id)
+		})
+	})
+}
+
 // covered reports whether this node holds what replaces s.
 func (l *membersLoop) covered(s *stake) bool {
 	for _, id := range s.parts {

@@ -162,6 +162,38 @@ func TestUnreadable(t *testing.T) {
 		}
 	})
 
+	story(t, "what belonged together comes apart beside one who had a part, died, and is back with a later version", func(w *world) {
+		one := claims(12)
+		w.sole = true
+		ps := started(w, one, "a", "b")
+		time.Sleep(10 * time.Second)
+		var its []election.Claim
+		for _, c := range one {
+			if w.placed()[c.Name] == "b" {
+				its = append(its, c)
+			}
+		}
+		its = its[:2]
+		pair := []election.Claim{together(its...)}
+		ps[1].kill()
+		ps[0].elector.Set(pair)
+		w.await(10*time.Second, "both with a", func() bool { return w.allWith("a", pair) })
+		b := newerProc(w, "b", pair)
+		time.Sleep(3 * time.Second)
+		w.forgiveGaps()
+		for _, set := range [][]election.Claim{its, pair} {
+			for _, p := range []*proc{ps[0], b} {
+				p.elector.Set(set)
+			}
+			w.await(2*time.Second, "both held", func() bool { return w.allHeld(set) })
+			time.Sleep(3 * time.Second)
+			w.only(set)
+			if gap := w.longestOf(its); gap > 0 || !w.allWith("a", set) {
+				w.fail("nobody held for %v, now: %v", gap, w.placed())
+			}
+		}
+	})
+
 	story(t, "nodes change to a later version and back, one after the other", func(w *world) {
 		all := claims(30)
 		w.sole = true
