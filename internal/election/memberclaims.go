@@ -176,6 +176,7 @@ func (l *membersLoop) lapse(why string) {
 		switch s.tenure {
 		case held, quiet:
 			s.tenure, s.seq, s.taken = pending, l.nextSeq, time.Time{}
+			l.view.touchAll(s.parts) // this node may hold them under another name as well
 			n++
 		case pending:
 			s.seq, again = l.nextSeq, true

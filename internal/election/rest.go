@@ -74,7 +74,7 @@ func (l *membersLoop) decide(due *alarm) {
 	touched := l.view.touched
 	l.view.touched = set{}
 	for _, s := range l.order {
-		if !everything && s.rests() && !s.in(touched) {
+		if !everything && s.rests() && !s.in(touched) && !s.in(l.view.touched) { // also by a claim that moved just now
 			l.doubt(s, due.now)
 			continue
 		}

@@ -194,6 +194,37 @@ func TestUnreadable(t *testing.T) {
 		}
 	})
 
+	for _, c := range []struct {
+		name string
+		part int // that a may not have
+		end  func(a *proc, its []election.Claim)
+	}{
+		{"and is cut off", 0, func(a *proc, _ []election.Claim) { a.path.cut() }},
+		{"which is all that is wanted then", 1, func(a *proc, its []election.Claim) { a.elector.Set(its[1:]) }},
+	} {
+		story(t, "who may not have a part of what comes apart, beside a member of a later version, "+c.name, func(w *world) {
+			its := claims(12)[2:4]
+			pair := []election.Claim{together(its...)}
+			a := started(w, pair, "a")[0]
+			time.Sleep(5 * time.Second)
+			n := newerProc(w, "n", pair)
+			time.Sleep(5 * time.Second)
+			its[c.part].Nodes = []string{"n"}
+			for _, p := range []*proc{a, n} {
+				p.elector.Set(its)
+			}
+			time.Sleep(3 * time.Second)
+			c.end(a, its) // it has both under the old name, and looks at the part again when that ends
+			w.await(10*time.Second, "both with n", func() bool { return w.allWith("n", its) })
+			a.path.mend()
+			a.elector.Set(its)
+			time.Sleep(5 * time.Second)
+			if !w.allHeld(its) {
+				w.fail("not all held: %v", w.placed())
+			}
+		})
+	}
+
 	story(t, "nodes change to a later version and back, one after the other", func(w *world) {
 		all := claims(30)
 		w.sole = true
