@@ -31,16 +31,6 @@ type MembersConfig struct {
 	Trouble func(text string)
 }
 
-// Census is the nodes of a group as this node sees them, without itself, sorted.
-type Census struct {
-	Live []string
-	Gone []string // left or died, and have no right any more for certain
-}
-
-func (c Census) equal(o Census) bool {
-	return slices.Equal(c.Live, o.Live) && slices.Equal(c.Gone, o.Gone)
-}
-
 // Members spreads claims over nodes. Each node renews one Lease, its own; in it is a [record] that lists every claim that
 // the node may hold. A claim is held by the live, eligible node with the highest score for it. One write of a node carries
 // any number of changes and is its renewal too, so the cost at rest is one write and one event a node and period, whatever
@@ -343,16 +333,5 @@ func (m *Members) take() asked {
 func (m *Members) trouble(text string) {
 	if m.cfg.Trouble != nil {
 		m.cfg.Trouble(text)
-	}
-}
-
-func (m *Members) show(view, gone []member, stations map[string]string) {
-	m.mu.Lock()
-	m.view, m.stations = view, stations
-	m.mu.Unlock()
-	// What follows belongs to the loop.
-	if c := (Census{Live: names(view), Gone: names(gone)}); m.cfg.Changed != nil && !c.equal(m.census) {
-		m.census = c
-		m.cfg.Changed(c)
 	}
 }
