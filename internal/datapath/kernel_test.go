@@ -124,7 +124,7 @@ func TestSetAddsBeforeItRemoves(t *testing.T) {
 func TestWhatIsSetAnswers(t *testing.T) {
 	l := link(t, "v0")
 	running(t, l)
-	warned := make(warnings, 300)
+	warned := make(require.Lines, 300)
 	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	ip := net.ParseIP("2001:db8::1")
 	for range 300 {
@@ -248,7 +248,7 @@ func TestWhatIsTakenAwayIsPutBack(t *testing.T) {
 // TestWhatTheKernelNeverHeardOfIsAskedForAgain breaks the socket on which changes are asked for.
 func TestWhatTheKernelNeverHeardOfIsAskedForAgain(t *testing.T) {
 	l := link(t, "a0")
-	warned := make(warnings, 100)
+	warned := make(require.Lines, 100)
 	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	one, two := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l)
 	set(t, k, one)
@@ -269,17 +269,6 @@ func TestWhatTheKernelNeverHeardOfIsAskedForAgain(t *testing.T) {
 	<-warned // that it could not be put back
 	k.Through(kernel)
 	soon(t, l, "198.18.0.1/32", "198.18.0.2/32")
-}
-
-// warnings gets each line of a log.
-type warnings chan string
-
-func (w warnings) Write(line []byte) (int, error) {
-	select {
-	case w <- string(line):
-	default:
-	}
-	return len(line), nil
 }
 
 // TestLostNotificationsAreReadAnew floods the socket of an agent that doesn't read, as a frozen one.

@@ -114,7 +114,7 @@ func TestARepairThatFailsIsTriedAgain(t *testing.T) {
 		netns.IP(t, "link set "+dev+" down addrgenmode none")
 		netns.IP(t, "link set "+dev+" up")
 	}
-	warned := make(warnings, 100)
+	warned := make(require.Lines, 100)
 	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	set(t, k, addr("198.18.0.1/32", l))
 	require.Running(t, k.Run)
@@ -137,7 +137,7 @@ func TestARepairThatFailsIsTriedAgain(t *testing.T) {
 // TestANotificationThatCannotBeReadEndsNothing: all is read anew instead, here with what is told no more.
 func TestANotificationThatCannotBeReadEndsNothing(t *testing.T) {
 	l := link(t, "a0")
-	warned := make(warnings, 100)
+	warned := make(require.Lines, 100)
 	k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	set(t, k, addr("198.18.0.1/32", l))
 	pair := require.Value(unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))(t)

@@ -7,6 +7,7 @@ import (
 
 	"daymark/internal/datapath"
 	"daymark/test/netns"
+	"daymark/test/require"
 )
 
 // TestWhatIsUsableOnlyByItsLink has the local routes of a link where only what names the link finds them, as in a VRF: not every kernel has
@@ -40,7 +41,7 @@ func TestWhatIsUsableOnlyByItsLink(t *testing.T) {
 				return
 			}
 			running(t, l)
-			warned := make(warnings, 100)
+			warned := make(require.Lines, 100)
 			k := open(t, datapath.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 			for range 20 {
 				set(t, k, addr("2001:db8::1/128", l))

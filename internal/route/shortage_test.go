@@ -26,21 +26,10 @@ func shortage(t *testing.T) (over func()) {
 	return over
 }
 
-// warnings gets each line of a log.
-type warnings chan string
-
-func (w warnings) Write(line []byte) (int, error) {
-	select {
-	case w <- string(line):
-	default:
-	}
-	return len(line), nil
-}
-
 // In a shortage of descriptors a route is taken away, and the right to another one ends. Its end makes no news.
 func TestWhatFailsInAShortageIsTriedAgain(t *testing.T) {
 	l := link(t, "r0")
-	warned := make(warnings, 100)
+	warned := make(require.Lines, 100)
 	r := open(t, route.Config{Log: slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	require.Running(t, r.Run)
 	kept, ending := addr("198.18.0.1/32", l), addr("198.18.0.2/32", l)

@@ -78,3 +78,15 @@ func Running(t testing.TB, f func(context.Context) error) {
 		}
 	})
 }
+
+// Lines gets each line that is written to it, as a log does, as long as there is room: it never blocks.
+type Lines chan string
+
+// Write is that of [io.Writer].
+func (l Lines) Write(line []byte) (int, error) {
+	select {
+	case l <- string(line):
+	default:
+	}
+	return len(line), nil
+}
