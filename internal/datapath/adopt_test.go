@@ -22,7 +22,9 @@ func TestWhatIsNotOursIsLeft(t *testing.T) {
 	l := link(t, "a0")
 	netns.IP(t, "address add 198.18.0.5/24 dev a0")
 	netns.IP(t, "address add 198.18.0.6/32 dev a0")
+	added := watch(t)
 	netns.IP(t, "address add fd00::5/64 dev a0 nodad")
+	added("+fd00::5/64")
 	other(t, l, "198.18.0.7/32", 18) // another program's mark
 	k := open(t, datapath.Config{})
 	netns.IP(t, "address add 198.18.0.8/32 dev a0") // somebody's, after us

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,8 +100,9 @@ func index(t *testing.T, link string) int {
 // unixDump returns what the kernel answers to a dump.
 func unixDump(kind int) ([]byte, error) { return syscall.NetlinkRIB(kind, unix.AF_UNSPEC) }
 
-// watch records every change of an address until it is asked for the record: "+" or "-" and the address.
-func watch(t *testing.T) func() []string {
+// watch records every change of an address until it is asked for the record, and has what that is to have at least: "+" or "-" and the
+// address. The kernel tells of a new IPv6 address some time after it was added.
+func watch(t *testing.T) func(atLeast ...string) []string {
 	t.Helper()
 	cmd := exec.Command("ip", "-o", "monitor", "address")
 	out, err := cmd.StdoutPipe()
@@ -137,9 +139,10 @@ func watch(t *testing.T) func() []string {
 		}
 		break
 	}
-	return func() []string {
+	return func(atLeast ...string) []string {
 		netns.IP(t, "address del 127.0.0.99/32 dev lo")
 		var got []string
+		over := false
 		for line := range lines {
 			sign := "+"
 			if strings.HasPrefix(line, "Deleted") {
@@ -148,11 +151,14 @@ func watch(t *testing.T) func() []string {
 			f := strings.Fields(line)
 			switch {
 			case f[3] == "127.0.0.99/32" && sign == "-":
+				over = true
+			case f[3] != "127.0.0.99/32" && !strings.HasPrefix(f[3], "fe80:"):
+				got = append(got, sign+f[3])
+			}
+			if over && !slices.ContainsFunc(atLeast, func(l string) bool { return !slices.Contains(got, l) }) {
 				_ = cmd.Process.Kill()
 				_ = cmd.Wait()
 				return got
-			case f[3] != "127.0.0.99/32" && !strings.HasPrefix(f[3], "fe80:"):
-				got = append(got, sign+f[3])
 			}
 		}
 		return got
