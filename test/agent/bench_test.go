@@ -21,7 +21,7 @@ import (
 	"daymark/test/require"
 )
 
-// fleet is three agents that spread Services and stand for the control plane, on nodes other than the API server's.
+// fleet is three agents that serve Services and stand for the control plane, on nodes other than the API server's.
 type fleet struct {
 	*bed
 	audit  *audit
@@ -29,17 +29,31 @@ type fleet struct {
 	agents []*netns.Command
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T, settings ...string) *fleet {
 	record, flags := newAudit(t)
 	b := newBedWith(t, flags, "api", "n1", "n2", "n3")
 	b.start()
 	f := &fleet{bed: b, audit: record, nodes: b.nodes[1:]}
 	for _, n := range f.nodes {
 		require.NoError(t, n.Register(t.Context(), nil))
-		f.agents = append(f.agents, b.agent(n, "svc_enable=true", "svc_election=true", "cp_enable=true",
-			"address="+b.lan.Addr(200).String(), "vip_loglevel=0"))
+		f.agents = append(f.agents, b.agent(n, append([]string{"svc_enable=true", "cp_enable=true",
+			"address=" + b.lan.Addr(200).String(), "vip_loglevel=0"}, settings...)...))
 	}
 	return f
+}
+
+// awaitHeld waits until the control plane's address and those of so many Services are held.
+func (f *fleet) awaitHeld(services int) {
+	f.t.Helper()
+	until(f.t, 60*time.Second, fmt.Sprintf("the control plane's address and %d Services held", services), func() bool {
+		for _, n := range f.nodes {
+			if _, err := figuresOf(f.t.Context(), n); err != nil {
+				return false
+			}
+		}
+		_, sum := f.shares()
+		return sum == services+1
+	})
 }
 
 // figures returns those of each node.
@@ -154,21 +168,11 @@ func (f *fleet) spread(services int) {
 // TestBenchAgents measures what docs/performance.md says of three agents, and keeps the bounds.
 func TestBenchAgents(t *testing.T) {
 	require.Asked(t, "DAYMARK_BENCH", "make bench")
-	f := newFleet(t)
-	held := func(n int) func() bool {
-		return func() bool { _, sum := f.shares(); return sum == n+1 }
-	}
-	until(t, 60*time.Second, "the control plane's address held", func() bool {
-		for _, n := range f.nodes {
-			if _, err := figuresOf(t.Context(), n); err != nil {
-				return false
-			}
-		}
-		return held(0)()
-	})
+	f := newFleet(t, "svc_election=true")
+	f.awaitHeld(0)
 	address := func(i int) string { return numbered(i).String() }
 	f.many(0, 10, address)
-	until(t, 30*time.Second, "ten Services held", held(10))
+	f.awaitHeld(10)
 	settle := time.NewTimer(10 * time.Second)
 	<-settle.C
 	few := f.rest(10)
@@ -182,6 +186,24 @@ func TestBenchAgents(t *testing.T) {
 	<-settle.C
 	f.latencies(1000, 100)
 	f.sameRates(few, f.rest(1100))
+}
+
+// TestBenchOneLease measures the same of agents one of which holds all: it renews three leases.
+func TestBenchOneLease(t *testing.T) {
+	require.Asked(t, "DAYMARK_BENCH", "make bench")
+	f := newFleet(t)
+	address := func(i int) string { return numbered(i).String() }
+	f.awaitHeld(0)
+	f.many(0, 10, address)
+	f.awaitHeld(10)
+	settle := time.NewTimer(10 * time.Second)
+	<-settle.C
+	few := f.rest(10)
+	f.many(10, 300, address)
+	f.awaitHeld(310)
+	settle.Reset(10 * time.Second)
+	<-settle.C
+	f.sameRates(few, f.rest(310))
 }
 
 // await waits until the Services number from to below to are announced, which were created between two moments. It tells how long
