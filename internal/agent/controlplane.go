@@ -59,13 +59,15 @@ type ControlPlane struct {
 	passed    map[vip.Key]bool    // addresses whose successor was heard
 	here      map[netip.Addr]bool // addresses that are held
 	told      map[netip.Addr]told // the trouble that was told last
+	foreign   map[netip.Addr]bool // addresses that a stranger has, as far as this node was to take them
 	disputes  disputes
 }
 
 // NewControlPlane returns a ControlPlane that does nothing before Run.
 func NewControlPlane(cfg ControlPlaneConfig) *ControlPlane {
 	return &ControlPlane{
-		cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool), told: make(map[netip.Addr]told), disputes: make(disputes),
+		cfg: cfg, passed: make(map[vip.Key]bool), here: make(map[netip.Addr]bool), told: make(map[netip.Addr]told), foreign: make(map[netip.Addr]bool),
+		disputes: make(disputes),
 	}
 }
 
@@ -107,14 +109,20 @@ func (c *ControlPlane) resolved(addrs []netip.Addr) {
 	defer c.mu.Unlock()
 	c.addresses = vip.Union(placed)
 	c.cfg.Logger.Info("control-plane addresses", "addrs", texts(c.addresses))
-	if len(c.addresses) == 0 {
-		c.cfg.Elector.Set(nil)
-	} else {
-		c.cfg.Elector.Set([]election.Claim{{Name: controlPlaneClaim}})
-	}
+	maps.DeleteFunc(c.foreign, func(addr netip.Addr, _ bool) bool { return !c.isLocked(addr) })
+	c.standLocked()
 	if c.spoken {
 		c.cfg.Holder.Set(SourceControlPlane, c.wantsLocked())
 	}
+}
+
+// standLocked tells the elector what this node stands for.
+func (c *ControlPlane) standLocked() {
+	if len(c.addresses) == 0 {
+		c.cfg.Elector.Set(nil)
+		return
+	}
+	c.cfg.Elector.Set([]election.Claim{{Name: controlPlaneClaim, Foreign: len(c.foreign) > 0}})
 }
 
 func (c *ControlPlane) apply(ctx context.Context, rights []election.Right, stopping bool) error {
@@ -144,7 +152,8 @@ func (c *ControlPlane) wantsLocked() []Want {
 	for _, a := range c.addresses {
 		w := Want{Address: a, Quiet: true, Kept: true, Sure: true}
 		if c.held {
-			w.Kept, w.Until, w.Quiet, w.Passing, w.Sure = false, c.right.Until, c.right.Passing, c.right.Passing, c.right.Failover
+			w.Kept, w.Until, w.Quiet, w.Passing = false, c.right.Until, c.right.Passing, c.right.Passing
+			w.Sure, w.Contended = c.right.Failover, c.right.Contended
 		}
 		out = append(out, w)
 	}
@@ -155,11 +164,17 @@ func (c *ControlPlane) wantsLocked() []Want {
 func (c *ControlPlane) Changed(states []State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	foreign := len(c.foreign) > 0
 	for _, s := range states {
 		addr := s.Address.Prefix.Addr()
 		delete(c.here, addr) // also what is no address of the control plane any more
 		if !slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Key() == s.Address.Key() }) {
 			continue
+		}
+		if s.Phase == Conflict {
+			c.foreign[addr] = true
+		} else {
+			delete(c.foreign, addr)
 		}
 		switch s.Phase {
 		case Conflict, Failed:
@@ -167,6 +182,9 @@ func (c *ControlPlane) Changed(states []State) {
 		case Held:
 			c.here[addr] = true
 		}
+	}
+	if foreign != (len(c.foreign) > 0) {
+		c.standLocked()
 	}
 	if c.cfg.Labels != nil {
 		c.cfg.Labels.SetControlPlane(slices.Collect(maps.Keys(c.here)))

@@ -45,19 +45,21 @@ func (c changing) Watch(ctx context.Context, changed func([]netip.Addr)) error {
 // plane is a control plane's address over recording rooms.
 type plane struct {
 	*rig
-	elector *decider
-	control *agent.ControlPlane
-	told    []agent.Event
-	stop    context.CancelFunc
-	done    chan error
+	strangers *lan // what of others than agents answers
+	elector   *decider
+	control   *agent.ControlPlane
+	told      []agent.Event
+	stop      context.CancelFunc
+	done      chan error
 }
 
 func newPlane(t *testing.T, preserve bool, change ...func(*agent.ControlPlaneConfig)) *plane {
-	p := &plane{elector: newDecider()}
+	p := &plane{elector: newDecider(), strangers: &lan{used: map[netip.Addr]bool{}}}
 	p.rig = newRig(t, func(c *agent.HolderConfig, _ *rig) {
 		c.Sources = []string{agent.SourceControlPlane}
 		c.Changed = func(s []agent.State) { p.control.Changed(s) }
 		c.Passed = func(a vip.Address) { p.control.Passed(a) }
+		c.Strangers = p.strangers
 	})
 	cfg := agent.ControlPlaneConfig{
 		Resolver: static{netipMust("192.0.2.1")}, Place: func(a netip.Addr) vip.Address { return addr(a.String()) },
@@ -172,6 +174,44 @@ func TestControlPlane(t *testing.T) {
 		e := agent.Event{Type: corev1.EventTypeWarning, Reason: "AddressTrouble", Text: "control plane: 192.0.2.1: used by 02:00:00:00:00:99"}
 		if d := cmp.Diff([]agent.Event{e}, p.told); d != "" {
 			t.Error(d)
+		}
+	})
+
+	story(t, "while a stranger has an address the elector knows, and who has the right next asks past what other agents answer", func(t *testing.T) {
+		p := newPlane(t, false)
+		expect := func(claims string) {
+			t.Helper()
+			if got := p.elector.list(); got != claims {
+				t.Errorf("stands for %q, want %q", got, claims)
+			}
+		}
+		expect("spread:control-plane")
+		p.strangers.setUsed("192.0.2.1", true)
+		p.grant("control-plane contended")
+		for range 30 { // also while it is asked for again
+			time.Sleep(time.Second)
+			expect("spread:control-plane foreign")
+		}
+		p.expect()
+		p.lan.setUsed("192.0.2.1", true) // an agent's
+		p.strangers.setUsed("192.0.2.1", false)
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		p.expect("kernel +192.0.2.1", "wire +192.0.2.1")
+		expect("spread:control-plane")
+	})
+
+	story(t, "an address that is the control plane's no more is no stranger's either", func(t *testing.T) {
+		addrs := make(changing)
+		p := newPlane(t, false, func(c *agent.ControlPlaneConfig) { c.Resolver = addrs })
+		addrs <- []netip.Addr{netipMust("192.0.2.1"), netipMust("192.0.2.2")}
+		p.lan.setUsed("192.0.2.1", true)
+		p.grant("control-plane")
+		time.Sleep(time.Second)
+		addrs <- []netip.Addr{netipMust("192.0.2.2")}
+		time.Sleep(time.Second)
+		if got := p.elector.list(); got != "spread:control-plane" {
+			t.Errorf("stands for %q", got)
 		}
 	})
 }

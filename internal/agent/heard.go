@@ -68,7 +68,12 @@ func (c *ControlPlane) Conflict(addr netip.Addr, who string) {
 
 // holdsLocked reports whether this node has the right to addr.
 func (c *ControlPlane) holdsLocked(addr netip.Addr) bool {
-	return c.held && slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr })
+	return c.held && c.isLocked(addr)
+}
+
+// isLocked reports whether addr is the control plane's.
+func (c *ControlPlane) isLocked(addr netip.Addr) bool {
+	return slices.ContainsFunc(c.addresses, func(a vip.Address) bool { return a.Prefix.Addr() == addr })
 }
 
 // tellForeignLocked tells that who uses addr too, unless trouble with it was told a moment ago.

@@ -147,12 +147,68 @@ func TestGated(t *testing.T) {
 		}
 	})
 
+	story(t, "the holder yields when all others have just lost the API server, and keeps everything", func(w *world) {
+		ps := gatedWorld(w, leased(all))
+		h := w.leads(ps)
+		for _, p := range ps {
+			if p != h {
+				p.path.cut()
+			}
+		}
+		h.elector.Yield()
+		time.Sleep(20 * time.Second)
+		if gap := w.longestOf(all); gap > 0 || !w.allWith(h.name, all) {
+			w.fail("nobody held for %v: %v", gap, w.placed())
+		}
+	})
+
 	story(t, "the holder dies", func(w *world) {
 		ps := gatedWorld(w, leased(all))
 		h := w.leads(ps)
 		h.kill()
 		took := w.await(7*time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
 		within(w.t, "fail-over", took, 6*time.Second)
+	})
+
+	story(t, "the holder dies while a stranger has one of the addresses: that one is probed for", func(w *world) {
+		ps := gatedWorld(w, leased(all))
+		h := w.leads(ps)
+		mine := leased(all)
+		mine[0].Foreign = true
+		h.elector.Set(mine)
+		time.Sleep(5 * time.Second)
+		h.kill()
+		w.await(7*time.Second, "all with another", func() bool { return w.leaseHolder() != h.name && w.allWith(w.leaseHolder(), all) })
+		for _, r := range w.leads(ps).held() {
+			if foreign := r.Claim == all[0].Name; r.Contended != foreign || r.Failover == foreign {
+				w.t.Errorf("%+v: only %s was a stranger's, the rest was the dead holder's", r, all[0].Name)
+			}
+		}
+	})
+
+	story(t, "a foreign elector has the lease and dies: what it had may be in its kernel, and is not probed for", func(w *world) {
+		theirs := w.process("theirs", func(p *proc) election.Elector {
+			l, err := election.NewLease(election.LeaseConfig{Config: p.config(), Name: servicesLease})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			l.Set(all[:1])
+			return l
+		})
+		theirs.start()
+		time.Sleep(3 * time.Second)
+		ours := gatedProc(w, "ours")
+		ours.elector.Set(append(leased(all[:6]), all[6:]...))
+		ours.start()
+		time.Sleep(5 * time.Second)
+		theirs.kill()
+		w.await(7*time.Second, "all with ours", func() bool { return len(ours.held()) == len(all) })
+		for _, r := range ours.held() {
+			leased := slices.ContainsFunc(all[:6], func(c election.Claim) bool { return c.Name == r.Claim })
+			if r.Failover != leased {
+				w.t.Errorf("%+v: want Failover %v", r, leased)
+			}
+		}
 	})
 
 	story(t, "an agent that is replaced keeps what it has", func(w *world) {

@@ -43,7 +43,7 @@ type Candidate struct {
 }
 
 // Lease elects by one Kubernetes Lease: its holder has the right to every claim that it stands for. It speaks the protocol
-// of client-go's elector, so that both can share a lease, and differs in four ways:
+// of client-go's elector, so that both can share a lease, and differs in five ways:
 //
 //   - A follower watches the lease and asks for nothing while another renews it. It takes a released lease at once, and any
 //     other when the duration that the holder published has passed since the last change seen, on its own clock.
@@ -55,6 +55,8 @@ type Candidate struct {
 //     end of the lease like everybody else: two nodes with one name by mistake do not both hold. Only a process that starts
 //     on the same host continues at once; if its predecessor is alive after all, that one loses the lease for good, and
 //     the addresses of both are the same kernel's.
+//   - Another annotation says that the holder knows a stranger to have what the lease is for. Who has it next probes for that,
+//     however it comes by it.
 //
 // A right counts from the sending of the holder's own renewal, never from what another wrote for it.
 //
@@ -163,6 +165,7 @@ func (l *Lease) Run(ctx context.Context, apply Apply) error {
 type wants struct {
 	names   []string        // claims that this node stands for, sorted
 	known   map[string]bool // every claim in the set, eligible or not
+	foreign bool            // one of names is a stranger's
 	heard   map[string]bool
 	yielded bool
 }
@@ -173,7 +176,7 @@ func (l *Lease) wants() wants {
 	w := wants{known: map[string]bool{}, heard: map[string]bool{}, yielded: l.yielded}
 	for _, c := range l.claims {
 		if c.stands(l.cfg.Identity) && !w.known[c.Name] {
-			w.names = append(w.names, c.Name)
+			w.names, w.foreign = append(w.names, c.Name), w.foreign || c.Foreign
 		}
 		w.known[c.Name] = true
 	}

@@ -332,6 +332,26 @@ func TestLease(t *testing.T) {
 		}
 	})
 
+	story(t, "no successor renews: who only yields has the lease back before anybody misses it", func(w *world) {
+		peers := newPeers("a", "b", "c")
+		a, b, c := leaseProc(w, "a", peers), leaseProc(w, "b", peers), leaseProc(w, "c", peers)
+		a.start()
+		time.Sleep(time.Second)
+		b.start()
+		c.start()
+		time.Sleep(2 * time.Second)
+		b.path.cut()
+		c.path.cut()
+		a.elector.Yield()
+		time.Sleep(20 * time.Second) // each is named again from time to time
+		w.await(time.Second, "a holds", func() bool { return slices.Equal(w.holders("cp"), []string{"a"}) })
+		b.path.mend()
+		w.await(10*time.Second, "b holds", func() bool { return slices.Equal(w.holders("cp"), []string{"b"}) })
+		if w.longest("cp") > 0 {
+			w.fail("nobody held for %v", w.longest("cp"))
+		}
+	})
+
 	story(t, "when no successor renews the lease is released, not left to the dead", func(w *world) {
 		peers := newPeers("a")
 		peers.ghosts = []election.Candidate{{Node: "x", Incarnation: "x/1"}, {Node: "y", Incarnation: "y/1"}}

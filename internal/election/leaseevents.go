@@ -71,7 +71,7 @@ func (l *leaseLoop) gained(sent, now time.Time) {
 	if l.phase == preparing {
 		l.give.until = l.cfg.fence(sent) // it was under way already
 	}
-	if l.phase == following {
+	if l.phase == following || l.phase == passed {
 		l.give, l.tried = handover{}, nil
 		l.phase, l.failover, l.settled = holding, l.how == "failover" || l.how == "passed", true
 		l.since = now

@@ -47,14 +47,16 @@ type leaseLoop struct {
 
 	// What is held.
 	phase    phase
-	renewed  time.Time // when the last successful renewal was sent
-	failover bool
+	renewed  time.Time   // when the last successful renewal was sent
+	failover bool        // another had it
+	foreign  bool        // and knew it for a stranger's
 	how      string      // of the attempt to take it
 	from     Candidate   // who held it before
 	tried    []time.Time // the renew times that the last attempts wrote, as the API server has them, until one is known to have succeeded
 	since    time.Time
 	shown    []Right
 	give     handover
+	silent   map[Candidate]time.Time // who was named and did not renew, and since when that is known
 	renewing renewing
 }
 
@@ -75,6 +77,7 @@ func newLeaseLoop(work context.Context, l *Lease, apply Apply) *leaseLoop {
 		echoed:  time.Now(),
 		backoff: backoff{timing: l.cfg.Timing},
 		phase:   following,
+		silent:  map[Candidate]time.Time{},
 	}
 	loop.req = newRequests(work, l.cfg.Timing, loop.end)
 	return loop
@@ -192,7 +195,7 @@ func (l *leaseLoop) follow(due *alarm, w wants, stopping bool) (over bool) {
 		return false
 	}
 	if !l.tookIt() {
-		l.how, l.from = how, Candidate{}
+		l.how, l.from, l.foreign = how, Candidate{}, isForeign(l.lease)
 		if l.lease != nil {
 			l.from = Candidate{holder(l.lease), l.lease.Annotations[incarnationAnnotation]}
 		}
@@ -249,7 +252,7 @@ func (l *leaseLoop) adoptable() bool {
 
 // term is this node's as holder.
 func (l *leaseLoop) term() term {
-	return term{holder: l.cfg.Identity, incarnation: l.self, annotations: l.cfg.Annotations}
+	return term{holder: l.cfg.Identity, incarnation: l.self, annotations: l.cfg.Annotations, foreign: l.wants().foreign}
 }
 
 // write sends the write of t over what is known of the lease, and returns it.
@@ -266,13 +269,13 @@ func (l *leaseLoop) write(kind string, t term) *coordinationv1.Lease {
 
 // hold keeps the lease renewed.
 func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
-	if stopping || len(w.names) == 0 || w.yielded && len(l.candidates()) > 0 {
+	if stopping || len(w.names) == 0 || w.yielded && len(l.candidates()) > 0 && due.reached(l.rested()) {
 		l.part(due, w)
 		return
 	}
 	rights := make([]Right, len(w.names))
 	for i, name := range w.names {
-		rights[i] = Right{Claim: name, Until: l.cfg.fence(l.renewed), Failover: l.failover}
+		rights[i] = l.right(name, l.cfg.fence(l.renewed))
 	}
 	l.show(rights)
 	l.watchWatch(due, l.cfg.RenewDeadline) // it tells of this node's own renewals at least
@@ -284,6 +287,20 @@ func (l *leaseLoop) hold(due *alarm, w wants, stopping bool) {
 		l.inquiry.renewing(due.now, inTurn)
 		l.write("renew", l.term())
 	}
+}
+
+// rested returns from when on a lease that was taken back may be passed to the next one: who answers for its claims is to know by then
+// that it has it again.
+func (l *leaseLoop) rested() time.Time {
+	if l.how != "returned" {
+		return time.Time{}
+	}
+	return l.since.Add(l.cfg.RetryPeriod)
+}
+
+// right returns the one to a claim until until.
+func (l *leaseLoop) right(claim string, until time.Time) Right {
+	return Right{Claim: claim, Until: until, Failover: l.failover && !l.foreign, Contended: l.failover && l.foreign}
 }
 
 // lose ends what is held without a word to others: it is theirs already, or will be.

@@ -1,6 +1,7 @@
 package election
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -13,13 +14,13 @@ const confirmation = 500 * time.Millisecond
 // handover is the passing of a lease.
 type handover struct {
 	names     []string  // the claims that are answered for until their successor is heard
+	foreign   bool      // a stranger had one of them
 	until     time.Time // when the right of this node ends in any case
 	began     time.Time
-	to        Candidate   // who is named, or about to be; no Node: nobody yet
-	skip      []Candidate // who was named and did not renew
-	written   []naming    // every write that named a successor, also those whose answer was lost
-	letIn     time.Time   // when the last one that succeeded was sent, or is taken to have come about
-	confirmed bool        // somebody else wrote since
+	to        Candidate // who is named, or about to be; no Node: nobody yet
+	written   []naming  // every write that named a successor, also those whose answer was lost
+	letIn     time.Time // when the last one that succeeded was sent, or is taken to have come about
+	confirmed bool      // somebody else wrote since
 }
 
 // naming is what a write said that named a successor.
@@ -45,21 +46,22 @@ func (h handover) wrote(lease *coordinationv1.Lease) bool {
 	})
 }
 
-// candidates returns the live candidates for the lease that were not passed over yet. Who just lost it is not taken for one:
-// it is dead more likely than not.
+// candidates returns the live candidates for the lease. Who was named and did not renew, or just lost it, is not taken for one: it is
+// dead more likely than not, and a lease duration later that is known.
 func (l *leaseLoop) candidates() []Candidate {
 	if l.cfg.Peers == nil {
 		return nil
 	}
 	return slices.DeleteFunc(l.cfg.Peers.Candidates(l.Name()), func(c Candidate) bool {
-		return slices.Contains(l.give.skip, c) ||
+		silent, named := l.silent[c]
+		return named && time.Since(silent) < l.cfg.LeaseDuration ||
 			l.how == "failover" && c == l.from && time.Since(l.since) < 2*l.cfg.LeaseDuration
 	})
 }
 
 // part begins to give the lease up: it is passed where there is a successor, and dropped and released where there is none.
 func (l *leaseLoop) part(due *alarm, w wants) {
-	l.give = handover{until: l.cfg.fence(l.renewed), began: due.now}
+	l.give = handover{foreign: w.foreign, until: l.cfg.fence(l.renewed), began: due.now}
 	for _, r := range l.shown {
 		if w.known[r.Claim] {
 			l.give.names = append(l.give.names, r.Claim)
@@ -75,7 +77,9 @@ func (l *leaseLoop) passingRights(w wants, until time.Time) []Right {
 	var rights []Right
 	for _, name := range l.give.names {
 		if w.known[name] && !w.heard[name] {
-			rights = append(rights, Right{Claim: name, Until: until, Passing: true, Failover: l.failover})
+			r := l.right(name, until)
+			r.Passing = true
+			rights = append(rights, r)
 		}
 	}
 	return rights
@@ -96,8 +100,7 @@ func (l *leaseLoop) prepare(due *alarm, w wants) {
 		}
 		l.give.to = next[0]
 	}
-	yields := l.stopBy.IsZero() && len(w.names) > 0
-	if !yields && due.reached(l.give.began.Add(passing)) {
+	if !l.yieldsOnly(w) && due.reached(l.give.began.Add(passing)) {
 		l.phase = dropping // the API server does not answer, or Apply does not return
 		l.drop(due)
 		return
@@ -112,9 +115,12 @@ func (l *leaseLoop) prepare(due *alarm, w wants) {
 	}
 }
 
+// yieldsOnly reports whether this node hands over what it may just as well keep.
+func (l *leaseLoop) yieldsOnly(w wants) bool { return l.stopBy.IsZero() && len(w.names) > 0 }
+
 // name writes c as the holder.
 func (l *leaseLoop) name(c Candidate) {
-	next := l.write("pass", term{holder: c.Node, incarnation: incarnation(c.Incarnation), annotations: l.cfg.Annotations})
+	next := l.write("pass", term{holder: c.Node, incarnation: incarnation(c.Incarnation), annotations: l.cfg.Annotations, foreign: l.give.foreign})
 	l.give.to = c
 	l.give.written = append(l.give.written, naming{c, next.Spec.RenewTime.Truncate(time.Microsecond)})
 }
@@ -132,7 +138,8 @@ func (l *leaseLoop) letIn(at time.Time) {
 	l.judge()
 }
 
-// linger answers until the successor is heard, and sees to it that there is one.
+// linger answers until the successor is heard, and sees to it that there is one. Where it does not renew, who only yields takes the lease
+// back, and passes it to the next one from there: nobody held it meanwhile, or the resourceVersion would be another.
 func (l *leaseLoop) linger(due *alarm, w wants) {
 	var rights []Right
 	if !due.reached(earlier(l.give.until, l.give.letIn.Add(passing))) {
@@ -148,8 +155,16 @@ func (l *leaseLoop) linger(due *alarm, w wants) {
 	if l.req.busy || l.needRead || !due.reached(later(l.retryAt, l.give.letIn.Add(confirmation))) {
 		return
 	}
-	l.cfg.Log.Warn("successor does not renew", "node", l.give.to.Node)
-	l.give.skip = append(l.give.skip, l.give.to)
+	maps.DeleteFunc(l.silent, func(_ Candidate, since time.Time) bool { return time.Since(since) >= l.cfg.LeaseDuration })
+	if _, known := l.silent[l.give.to]; !known {
+		l.cfg.Log.Warn("successor does not renew", "node", l.give.to.Node)
+		l.silent[l.give.to] = due.now
+	}
+	if l.yieldsOnly(w) {
+		l.how = "returned"
+		l.write("take", l.term())
+		return
+	}
 	if next := l.candidates(); len(next) > 0 {
 		l.name(next[0])
 		return

@@ -13,6 +13,10 @@ import (
 // incarnationAnnotation names the process that holds a lease; see [Lease].
 const incarnationAnnotation = "kube-vip.io/incarnation"
 
+// foreignAnnotation is the holder's identity where a stranger has what the lease is for, as far as its holder knows ([Claim] Foreign). An
+// elector that knows nothing of it keeps it, and is another holder than it names.
+const foreignAnnotation = "kube-vip.io/foreign"
+
 // leaseStore makes the writes of a [Lease]. Each is one Create or one Update with the resourceVersion of the object that it
 // is based on: a write succeeds only if nobody wrote in between.
 type leaseStore struct {
@@ -26,6 +30,7 @@ type term struct {
 	holder      string
 	incarnation incarnation
 	annotations map[string]string
+	foreign     bool
 }
 
 // next returns base, which may be nil, as it is to be written for t. The term begins anew where the holder changes, and the
@@ -61,7 +66,16 @@ func (s leaseStore) next(base *coordinationv1.Lease, t term) *coordinationv1.Lea
 	if t.incarnation != "" {
 		out.Annotations[incarnationAnnotation] = string(t.incarnation)
 	}
+	delete(out.Annotations, foreignAnnotation)
+	if t.foreign {
+		out.Annotations[foreignAnnotation] = t.holder
+	}
 	return out
+}
+
+// isForeign reports whether the holder of lease, which may be nil, knows a stranger to have what it is for.
+func isForeign(lease *coordinationv1.Lease) bool {
+	return holder(lease) != "" && lease.Annotations[foreignAnnotation] == holder(lease)
 }
 
 // update returns the request that writes next over the version that it was made from.

@@ -25,7 +25,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		held:    gauge("held_claims", "Claims that this node holds.", lease),
 		passing: gauge("passing_claims", "Claims that this node is handing over.", lease),
-		gained:  counter("gained_total", "Claims taken, by how: free, failover, passed or adopted.", lease, "how"),
+		gained:  counter("gained_total", "Claims taken, by how: free, failover, passed, returned or adopted.", lease, "how"),
 		lost:    counter("lost_total", "Claims let go of, by why: deadline, usurped, passed, dropped or stopped.", lease, "why"),
 		renewal: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "vip", Subsystem: "election", Name: "renewal_seconds",

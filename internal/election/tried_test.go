@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+
 	"daymark/internal/election"
 )
 
@@ -140,5 +142,66 @@ func TestTried(t *testing.T) {
 		c := started(w, all, "c")[0]
 		time.Sleep(5 * time.Second)
 		w.expectRights([]*proc{c}, "another had it")
+	})
+}
+
+// TestForeignLease has the holder of a lease know that a stranger has what it is for.
+func TestForeignLease(t *testing.T) {
+	foreign := []election.Claim{{Name: "cp", Foreign: true}}
+	for how, leave := range map[string]func(*proc){"passes it on": (*proc).shutdown, "dies": (*proc).kill} {
+		story(t, "the holder "+how, func(w *world) {
+			peers := newPeers("a", "b", "c", "d")
+			var ps []*proc
+			for _, name := range []string{"a", "b", "c", "d"} {
+				ps = append(ps, leaseProc(w, name, peers))
+			}
+			next := func(p *proc, how string) {
+				w.t.Helper()
+				w.await(7*time.Second, p.name+" holds", func() bool { return slices.Equal(w.holders("cp"), []string{p.name}) })
+				w.expectRights([]*proc{p}, how)
+			}
+			ps[0].start()
+			next(ps[0], "")
+			ps[0].elector.Set(foreign)
+			ps[1].start()
+			time.Sleep(3 * time.Second)
+			leave(ps[0])
+			next(ps[1], "contended")
+			ps[1].elector.Set(foreign) // it looked for itself
+			ps[2].start()
+			time.Sleep(3 * time.Second)
+			leave(ps[1])
+			next(ps[2], "contended")
+			ps[2].elector.Set(foreign)
+			ps[3].start()
+			time.Sleep(3 * time.Second)
+			ps[2].elector.Set([]election.Claim{{Name: "cp"}})
+			time.Sleep(3 * time.Second)
+			leave(ps[2])
+			next(ps[3], "another had it") // ps[2] found it free
+		})
+	}
+
+	story(t, "a foreign elector that takes the lease may have it after all", func(w *world) {
+		a := leaseProc(w, "a", newPeers("a"))
+		a.elector.Set(foreign)
+		a.start()
+		time.Sleep(3 * time.Second)
+		w.api.edit("kube-system", leaseName, func(lease *coordinationv1.Lease) { *lease.Spec.HolderIdentity = "kube-vip" })
+		time.Sleep(time.Second)
+		w.await(7*time.Second, "a has it again", func() bool { return len(a.held()) == 1 })
+		w.expectRights([]*proc{a}, "another had it")
+	})
+
+	story(t, "what nobody took over is not another's when it is back", func(w *world) {
+		peers := newPeers("a")
+		peers.ghosts = []election.Candidate{{Node: "x", Incarnation: "x/1"}}
+		a := leaseProc(w, "a", peers)
+		a.elector.Set(foreign)
+		a.start()
+		time.Sleep(3 * time.Second)
+		a.elector.Yield()
+		time.Sleep(3 * time.Second)
+		w.expectRights([]*proc{a}, "")
 	})
 }

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"daymark/test/netns"
 	"daymark/test/require"
 )
 
-// Three agents start at once and all stand for Services whose addresses a stranger has. The first of them is given all, and hands on what
-// suits the others better: nobody takes any, whether the right to it changes hands at once, by a hand-over, or because its holder died.
+// Three agents start at once and all stand for a control plane and Services whose addresses a stranger has. The first of them is given all,
+// and hands on what suits the others better: nobody takes any, whether the right to it changes hands at once, by a hand-over, or because its holder died.
 func TestNobodyTakesWhatAStrangerHas(t *testing.T) {
 	b := newBed(t, "n1", "n2", "n3", "stranger")
 	b.start()
@@ -32,10 +33,17 @@ func TestNobodyTakesWhatAStrangerHas(t *testing.T) {
 		require.NoError(t, stranger.AddAddr(netip.PrefixFrom(a, a.BitLen()), "eth0"))
 		b.service(fmt.Sprintf("web-%d", i), a, corev1.ServiceExternalTrafficPolicyCluster, "n1")
 	}
+	plane := b.lan.Addr(99)
+	addrs = append(addrs, plane)
+	require.NoError(t, stranger.AddAddr(netip.PrefixFrom(plane, plane.BitLen()), "eth0"))
 	began := time.Now()
 	commands := map[string]*netns.Command{}
 	for _, n := range agents {
-		commands[n.Name()] = b.agent(n, append(brisk(), "svc_enable=true", "svc_election=true")...)
+		commands[n.Name()] = b.agent(n, append(brisk(), "cp_enable=true", "address="+plane.String(), "svc_enable=true", "svc_election=true")...)
+	}
+	holder := func() string { // of the control plane's lease
+		t.Helper()
+		return *require.Value(b.client.CoordinationV1().Leases("kube-system").Get(ctx, "kube-vip-cp", metav1.GetOptions{}))(t).Spec.HolderIdentity
 	}
 	free := func(when string) {
 		t.Helper()
@@ -52,10 +60,15 @@ func TestNobodyTakesWhatAStrangerHas(t *testing.T) {
 	for _, a := range addrs { // by who had the right first, or by who was given it then
 		b.trouble(ctx, a.String()+" on eth0 is used by "+stranger.MAC().String())
 	}
-	require.NoError(t, commands["n2"].Stop(ctx)) // hands over
+	first := holder()
+	require.NoError(t, commands[first].Stop(ctx)) // hands over
 	require.NoError(t, after(ctx, time.Second))
 	free("handed over")
-	require.NoError(t, commands["n3"].Kill())
+	second := holder()
+	require.NoError(t, commands[second].Kill())
 	require.NoError(t, after(ctx, 5*time.Second))
 	free("failed over")
+	if third := holder(); second == first || third == second {
+		t.Errorf("the control plane's lease went from %s to %s to %s", first, second, third)
+	}
 }
