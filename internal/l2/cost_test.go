@@ -106,15 +106,15 @@ func TestARightThatRunsOutWhileSetWaits(t *testing.T) {
 	addr, other := w.addr("198.18.0.10", time.Second), w.addr("198.18.0.11", 0)
 	set(t, a, addr)
 	wait(20 * time.Millisecond)
-	stalled := make(chan struct{})
+	stalled, waits := make(chan struct{}), make(chan struct{}, 1)
 	memory.mu.Lock()
-	memory.stalled = stalled
+	memory.stalled, memory.waits = stalled, waits
 	memory.mu.Unlock()
-	set(t, a, addr, other)
-	wait(30 * time.Millisecond) // the first frame about the other is on its way, and stays there
 	renewed, done := w.addr("198.18.0.10", time.Hour), make(chan struct{})
 	go func() {
 		defer close(done)
+		set(t, a, addr, other)
+		<-waits // the first frame about the other is on its way, or one more about the first, and stays there
 		set(t, a, renewed, other)
 	}()
 	wait(time.Until(addr.Until) + 10*time.Millisecond)

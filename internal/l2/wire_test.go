@@ -23,6 +23,7 @@ type wire struct {
 	groups map[l2.MAC]int
 
 	stalled chan struct{} // while it is open, sending from the near end takes as long
+	waits   chan struct{} // nil, or told when something is sent and has to wait for that
 }
 
 func simulated() lan {
@@ -143,6 +144,10 @@ func (e *end) Send(frame []byte) error {
 	stalled := e.wire.stalled
 	e.wire.mu.Unlock()
 	if stalled != nil && e.link.Name == "near" {
+		select {
+		case e.wire.waits <- struct{}{}:
+		default:
+		}
 		<-stalled
 	}
 	e.wire.mu.Lock()
