@@ -200,17 +200,18 @@ func (a *api) count() int {
 type path struct {
 	api *api
 
-	mu      sync.Mutex
-	delay   func() time.Duration // one way; nil is 1 ms
-	outage  *outage              // nil while nothing is cut
-	refuse  error                // every request is answered with it
-	stalled chan struct{}        // nil, or closed when what watches deliver goes on
-	broken  chan struct{}        // closed and replaced to end every watch
-	dead    chan struct{}        // closed and replaced when every connection there is goes silent
-	lose    int                  // so many answers are lost, though the requests were done
-	asked   int
-	newer   bool // what is written is of a later version, which reads both
-	rival   bool // somebody else changes an object just before each update of it
+	mu        sync.Mutex
+	delay     func() time.Duration // one way; nil is 1 ms
+	outage    *outage              // nil while nothing is cut
+	refuse    error                // every request is answered with it
+	stalled   chan struct{}        // nil, or closed when what watches deliver goes on
+	broken    chan struct{}        // closed and replaced to end every watch
+	dead      chan struct{}        // closed and replaced when every connection there is goes silent
+	lose      int                  // so many answers are lost, though the requests were done
+	loseReads bool                 // also of reads
+	asked     int
+	newer     bool // what is written is of a later version, which reads both
+	rival     bool // somebody else changes an object just before each update of it
 }
 
 // requests returns how many were made.
@@ -298,7 +299,14 @@ func (p *path) setRival(rival bool) {
 func (p *path) loseAnswers(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lose = n
+	p.lose, p.loseReads = n, true
+}
+
+// loseWrites has the answers to the next n writes be lost, whatever is read meanwhile.
+func (p *path) loseWrites(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose, p.loseReads = n, false
 }
 
 func (p *path) breakWatches() {
@@ -350,7 +358,7 @@ func (p *path) way(ctx context.Context) error {
 
 // request takes do to the API server and its answer back. A request that was given up on the way there arrives later all the
 // same, as one does that waits in a socket's buffer.
-func request[T any](ctx context.Context, p *path, do func() (T, error)) (out T, err error) {
+func request[T any](ctx context.Context, p *path, writes bool, do func() (T, error)) (out T, err error) {
 	p.mu.Lock()
 	p.asked++
 	p.mu.Unlock()
@@ -370,7 +378,7 @@ func request[T any](ctx context.Context, p *path, do func() (T, error)) (out T, 
 	}
 	out, err = do()
 	p.mu.Lock()
-	lost := p.lose > 0
+	lost := p.lose > 0 && (writes || p.loseReads)
 	if lost {
 		p.lose--
 	}
@@ -401,7 +409,7 @@ type leases struct {
 func (l leases) Create(ctx context.Context, lease *coordinationv1.Lease, _ metav1.CreateOptions) (*coordinationv1.Lease, error) {
 	lease = l.path.seal(lease.DeepCopy())
 	lease.Namespace = l.namespace
-	return l.path.unseal(request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.create(lease) }))
+	return l.path.unseal(request(ctx, l.path, true, func() (*coordinationv1.Lease, error) { return l.path.api.create(lease) }))
 }
 
 func (l leases) Update(ctx context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions) (*coordinationv1.Lease, error) {
@@ -409,7 +417,7 @@ func (l leases) Update(ctx context.Context, lease *coordinationv1.Lease, _ metav
 	l.path.mu.Lock()
 	rival := l.path.rival
 	l.path.mu.Unlock()
-	return l.path.unseal(request(ctx, l.path, func() (*coordinationv1.Lease, error) {
+	return l.path.unseal(request(ctx, l.path, true, func() (*coordinationv1.Lease, error) {
 		if rival {
 			l.path.api.edit(l.namespace, lease.Name, func(o *coordinationv1.Lease) { o.Finalizers = nil })
 		}
@@ -418,7 +426,7 @@ func (l leases) Update(ctx context.Context, lease *coordinationv1.Lease, _ metav
 }
 
 func (l leases) Get(ctx context.Context, name string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
-	return l.path.unseal(request(ctx, l.path, func() (*coordinationv1.Lease, error) { return l.path.api.get(l.namespace, name) }))
+	return l.path.unseal(request(ctx, l.path, false, func() (*coordinationv1.Lease, error) { return l.path.api.get(l.namespace, name) }))
 }
 
 func (l leases) match(o metav1.ListOptions) func(*coordinationv1.Lease) bool {
@@ -436,7 +444,7 @@ func (l leases) List(ctx context.Context, o metav1.ListOptions) (*coordinationv1
 	if o.ResourceVersion != "" {
 		panic("a list with a resourceVersion may be old")
 	}
-	list, err := request(ctx, l.path, func() (*coordinationv1.LeaseList, error) { return l.path.api.list(l.match(o)), nil })
+	list, err := request(ctx, l.path, false, func() (*coordinationv1.LeaseList, error) { return l.path.api.list(l.match(o)), nil })
 	if list != nil {
 		for i := range list.Items {
 			_, _ = l.path.unseal(&list.Items[i], nil)
@@ -450,7 +458,7 @@ func (l leases) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interfac
 	if err != nil {
 		return nil, apierrors.NewBadRequest("a watch without a resourceVersion")
 	}
-	if _, err := request(ctx, l.path, func() (struct{}, error) { return struct{}{}, nil }); err != nil {
+	if _, err := request(ctx, l.path, false, func() (struct{}, error) { return struct{}{}, nil }); err != nil {
 		return nil, err
 	}
 	l.path.mu.Lock()

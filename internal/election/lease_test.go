@@ -223,7 +223,7 @@ func TestLease(t *testing.T) {
 		a := leaseProc(w, "a", nil)
 		a.start()
 		time.Sleep(2500 * time.Millisecond)
-		a.path.loseAnswers(1)
+		a.path.loseWrites(1)
 		time.Sleep(20 * time.Second)
 		if w.longest("cp") > 0 {
 			w.t.Errorf("nobody held for %v", w.longest("cp"))
@@ -366,7 +366,7 @@ func TestLease(t *testing.T) {
 
 	story(t, "lost answers to the passing write do no harm", func(w *world) {
 		a := holderAndNext(w, 2500*time.Millisecond)
-		a.path.loseAnswers(1)
+		a.path.loseWrites(1)
 		a.shutdown()
 		if !slices.Equal(w.holders("cp"), []string{"b"}) || w.longest("cp") > 0 {
 			w.fail("held by %v; nobody held for %v", w.holders("cp"), w.longest("cp"))

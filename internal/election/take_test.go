@@ -19,7 +19,7 @@ func TestTakenUnanswered(t *testing.T) {
 	first := func(w *world, p *proc) {
 		w.api.setAdmit(func(old, lease *coordinationv1.Lease) error {
 			if old == nil || *old.Spec.HolderIdentity == "" {
-				p.path.loseAnswers(1)
+				p.path.loseWrites(1)
 			}
 			return nil
 		})
@@ -75,14 +75,14 @@ func TestTakenUnanswered(t *testing.T) {
 		time.Sleep(time.Second)
 		a.kill()
 		w.await(6*time.Second, "a is over", func() bool { return len(w.holders("cp")) == 0 })
-		b.path.loseAnswers(1)
+		b.path.loseWrites(1)
 		holds(w, b, 4*time.Second, true)
 	})
 
 	story(t, "it was passed", func(w *world) {
 		a := holderAndNext(w, 2*time.Second)
 		b := w.procs[1]
-		b.path.loseAnswers(1)
+		b.path.loseWrites(1)
 		a.stop()
 		holds(w, b, 3*time.Second, true)
 	})

@@ -61,7 +61,7 @@ func TestUndelivered(t *testing.T) {
 		w.forgiveGaps()
 		for range 20 {
 			for _, p := range ps {
-				p.path.loseAnswers(1)
+				p.path.loseWrites(1)
 			}
 			time.Sleep(3700 * time.Millisecond)
 		}

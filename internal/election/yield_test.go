@@ -55,7 +55,7 @@ func TestYieldUnanswered(t *testing.T) {
 	story(t, "the successor was let in, and is heard before the answer comes", func(w *world) {
 		a := holderAndNext(w, 2050*time.Millisecond)
 		a.path.stall()
-		a.path.loseAnswers(1)
+		a.path.loseWrites(1)
 		a.elector.Yield()
 		w.await(100*time.Millisecond, "both answer", func() bool { return slices.Equal(w.holders("cp"), []string{"a*", "b"}) })
 		a.path.cut()
@@ -88,7 +88,7 @@ func TestYieldUnanswered(t *testing.T) {
 	story(t, "the successor's renewal is seen before the answer comes", func(w *world) {
 		a := holderAndNext(w, 2050*time.Millisecond)
 		w.procs[1].path.setDelay(func() time.Duration { return 50 * time.Millisecond }) // b knows of it later
-		a.path.loseAnswers(1)
+		a.path.loseWrites(1)
 		a.elector.Yield()
 		time.Sleep(500 * time.Millisecond)
 		if h := w.holders("cp"); !slices.Equal(h, []string{"a*", "b"}) {
