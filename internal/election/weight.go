@@ -43,12 +43,16 @@ func (l load) reweigh(weight uint32) uint32 {
 	return uint32(min(max(to, leastWeight), mostWeight))
 }
 
-// load counts what members list, other than what they hand over. One that lists nothing has no share yet, or can't take any.
+// shares reports whether a member with this record has a share that can be judged. One that lists next to nothing has none yet, or can't
+// take any, as while its link is down and for a while after.
+func (r record) shares() bool { return len(r.Claims) > slackClaims }
+
+// load counts what members list, other than what they hand over.
 func (l *membersLoop) load(now time.Time) load {
 	out := load{own: len(l.written.Claims) - len(l.written.Offered), members: 1}
 	out.all = out.own
 	for _, o := range l.view.live(now) {
-		if o.record.Serves && !o.record.Yields && len(o.record.Claims) > 0 {
+		if o.record.Serves && !o.record.Yields && o.record.shares() {
 			out.members++
 			out.all += len(o.record.Claims) - len(o.record.Offered)
 		}
@@ -76,7 +80,7 @@ func (l *membersLoop) balance(due *alarm) {
 		return
 	}
 	l.weighed = due.now
-	if !l.written.Serves || l.written.Yields || l.stopping {
+	if !l.written.Serves || l.written.Yields || l.stopping || !l.written.shares() {
 		l.lastLoad = load{} // what it has then is no share: the first look after it is compared with nothing
 		return
 	}

@@ -2,6 +2,7 @@ package election_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -133,6 +134,56 @@ func TestMendedKeepsWeight(t *testing.T) {
 			before = w.placed()
 		}
 	})
+}
+
+// TestNoShareKeepsWeight has a node take next to nothing for a while, as when its link is down or all endpoints are elsewhere, and then its
+// share: that it had none is no reason for anybody to want less than before, or more.
+func TestNoShareKeepsWeight(t *testing.T) {
+	all := claims(300)
+	away := map[string]func(*election.Claim){
+		"its link is down":        func(c *election.Claim) { c.Yields = true },
+		"endpoints are elsewhere": func(c *election.Claim) { c.Nodes = []string{"b", "c"} },
+	}
+	for why, change := range away {
+		story(t, why, func(w *world) {
+			ps := started(w, all, "a", "b", "c")
+			time.Sleep(10 * time.Second)
+			var before map[string]string // as it is once the others were even without a, too
+			for range 6 {
+				less, one := slices.Clone(all), true
+				for i, c := range all {
+					if before[c.Name] != "a" || !one {
+						change(&less[i])
+					} else {
+						one = false // stays, as what needs no link
+					}
+				}
+				for _, p := range ps {
+					if p == ps[0] || less[0].Nodes != nil {
+						p.elector.Set(less)
+					}
+				}
+				time.Sleep(9 * time.Second)
+				for _, p := range ps {
+					p.elector.Set(all)
+				}
+				for range 100 {
+					time.Sleep(100 * time.Millisecond)
+					if n := strayed(before, w.placed(), "a"); n > 0 {
+						w.fail("a was passed %d claims that it had not had", n)
+					}
+				}
+				time.Sleep(3*time.Second + 430*time.Millisecond) // the next time at another moment of the two seconds between two looks
+				if n, _, _ := moved(before, w.placed()); before != nil && n > 0 || !w.allHeld(all) {
+					w.fail("%d claims moved", n)
+				}
+				before = w.placed()
+			}
+			if gap := w.longestOf(all); gap > 0 {
+				w.fail("nobody held for %v", gap)
+			}
+		})
+	}
 }
 
 // strayed returns how many claims a node has that another had before.
