@@ -43,18 +43,21 @@ func (l load) reweigh(weight uint32) uint32 {
 	return uint32(min(max(to, leastWeight), mostWeight))
 }
 
-// shares reports whether a member with this record has a share that can be judged. One that lists next to nothing has none yet, or can't
+// keeps returns how many of what the record lists are not handed over.
+func (r record) keeps() int { return len(r.Claims) - len(r.Offered) }
+
+// shares reports whether a member with this record has a share that can be judged. One that keeps next to nothing has none yet, or can't
 // take any, as while its link is down and for a while after.
-func (r record) shares() bool { return len(r.Claims) > slackClaims }
+func (r record) shares() bool { return r.keeps() > slackClaims }
 
 // load counts what members list, other than what they hand over.
 func (l *membersLoop) load(now time.Time) load {
-	out := load{own: len(l.written.Claims) - len(l.written.Offered), members: 1}
+	out := load{own: l.written.keeps(), members: 1}
 	out.all = out.own
 	for _, o := range l.view.live(now) {
 		if o.record.Serves && !o.record.Yields && o.record.shares() {
 			out.members++
-			out.all += len(o.record.Claims) - len(o.record.Offered)
+			out.all += o.record.keeps()
 		}
 	}
 	return out
