@@ -199,7 +199,7 @@ func TestBenchOneLease(t *testing.T) {
 	settle := time.NewTimer(10 * time.Second)
 	<-settle.C
 	few := f.rest(10)
-	f.many(10, 300, address)
+	f.many(10, 310, address)
 	f.awaitHeld(310)
 	settle.Reset(10 * time.Second)
 	<-settle.C
