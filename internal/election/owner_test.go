@@ -216,7 +216,8 @@ func TestOwner(t *testing.T) {
 		})
 		time.Sleep(20 * time.Second)
 		w.api.setAdmit(nil) // the rights were gone for a while, and are as they should be now
-		within(w.t, "going on", w.await(5*time.Second, "all held", func() bool { return w.allHeld(all) }), 1600*time.Millisecond)
+		within(w.t, "going on", w.await(5*time.Second, "all taken", func() bool { return w.allTaken(all) }), 1600*time.Millisecond)
+		w.await(2*time.Second, "all passed", func() bool { return w.allHeld(all) })
 		began := time.Now()
 		ps[0].shutdown()
 		within(w.t, "leaving", time.Since(began), 1200*time.Millisecond)

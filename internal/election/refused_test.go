@@ -43,7 +43,7 @@ func TestRefused(t *testing.T) {
 					if most := len(ps) * k.loops * int(away/time.Second) * 3; asked > most {
 						w.t.Errorf("asked %d times in %v, want at most %d", asked, away, most)
 					}
-					took := w.await(10*time.Second, "all held", func() bool { return w.allHeld(k.claims) })
+					took := w.await(10*time.Second, "all taken", func() bool { return w.allTaken(k.claims) })
 					within(w.t, "going on", took, timing.RetryPeriod+time.Second)
 					time.Sleep(5 * time.Second)
 				}

@@ -60,7 +60,7 @@ func TestReturn(t *testing.T) {
 					for _, p := range ps {
 						mend(p.path)
 					}
-					took := w.await(10*time.Second, "all held", func() bool { return w.allHeld(k.claims) })
+					took := w.await(10*time.Second, "all taken", func() bool { return w.allTaken(k.claims) })
 					if worst = max(worst, took); took > timing.RetryPeriod+time.Second {
 						w.t.Errorf("away for %v: going on took %v", away, took)
 					}

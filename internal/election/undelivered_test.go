@@ -46,7 +46,7 @@ func TestUndelivered(t *testing.T) {
 				w.t.Errorf("the watch was made anew %d times", n)
 			}
 			w.api.setAdmit(nil)
-			within(w.t, "going on", w.await(5*time.Second, "all held", func() bool { return w.allHeld(all) }), 1600*time.Millisecond)
+			within(w.t, "going on", w.await(5*time.Second, "all taken", func() bool { return w.allTaken(all) }), 1600*time.Millisecond)
 			time.Sleep(10 * time.Second)
 			if len(ps[0].held()) == 0 || len(ps[1].held()) == 0 {
 				w.t.Errorf("held: %v", w.placed())
