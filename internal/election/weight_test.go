@@ -160,7 +160,7 @@ func TestNoShareKeepsWeight(t *testing.T) {
 					}
 				}
 				for _, p := range ps {
-					if p == ps[0] || less[0].Nodes != nil {
+					if p == ps[0] || why == "endpoints are elsewhere" { // which everybody knows
 						p.elector.Set(less)
 					}
 				}
